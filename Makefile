@@ -1,0 +1,51 @@
+# Every target sets up what it needs; only Python 3.11 and a package index are assumed.
+PYTHON ?= python3
+GEN2SEG_DATA ?= ../shared/data
+export GEN2SEG_DATA
+
+RUNTIME := .venv-runtime
+DEV := .venv
+TORCH := torch==2.14.1 torchvision==0.29.1
+
+.PHONY: demo test lint bench gpu-check evaluate clean
+
+demo: $(RUNTIME)/.installed
+	$(RUNTIME)/bin/gen2seg demo $(if $(IMAGE),--image "$(IMAGE)") $(if $(POINT),--point "$(POINT)") -o demo-out
+
+test: $(DEV)/.installed
+	$(DEV)/bin/python -m pytest --cov=gen2seg_runtime --cov=gen2seg_kernels --cov-fail-under=90 $(ARGS)
+
+lint: $(DEV)/.installed
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/pyright
+	$(DEV)/bin/lint-imports
+
+bench: $(DEV)/.installed
+	$(DEV)/bin/python -m pytest bench --benchmark-only $(ARGS)
+
+gpu-check: $(DEV)/.installed
+	$(DEV)/bin/python -m bench.gpu_check
+
+evaluate: $(DEV)/.installed
+	$(DEV)/bin/gen2seg evaluate --data "$(GEN2SEG_DATA)" --system tiny,rgb,floodfill,felzenszwalb -o reports/evaluation
+
+$(RUNTIME)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(RUNTIME)
+	$(RUNTIME)/bin/python -m pip install --quiet --upgrade pip
+	$(RUNTIME)/bin/python -m pip install --quiet --editable ".[demo]"
+	touch $@
+
+# OpenCV's contrib build writes the same cv2 package as the core build: the tests need it as the
+# rival of our filter, so it goes in last, over the core build, at the same version.
+$(DEV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/python -m pip install --quiet --upgrade pip
+	$(DEV)/bin/python -m pip install --quiet $(TORCH)
+	$(DEV)/bin/python -m pip install --quiet --editable ".[demo,train,export,evaluate,dev,bench]"
+	$(DEV)/bin/python -m pip install --quiet --no-deps --force-reinstall \
+		"opencv-contrib-python-headless==$$($(DEV)/bin/python -c 'from importlib.metadata import version; print(version("opencv-python-headless"))')"
+	touch $@
+
+clean:
+	rm -rf $(RUNTIME) $(DEV) build dist demo-out reports

@@ -1,0 +1,30 @@
+"""What a run would do, without doing it."""
+
+import torch
+
+from gen2seg.backbones import get_backbone
+from gen2seg.config import TrainConfig
+from gen2seg.data.batches import SceneBatches
+
+
+def describe(config: TrainConfig) -> str:
+    """Steps, pictures, parameters and a lower bound of the memory, as lines of text."""
+    module = get_backbone(config.backbone).build(config.architecture)
+    trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    accumulate = config.optimizer.accumulate
+    batches = SceneBatches(config.data, config.steps * accumulate, accumulate)
+    pictures = sum(batches.stage_of(step)[1].batch for step in range(config.steps)) * accumulate
+    # Weights, gradients, two AdamW moments and the average, float32 each; activations come on top.
+    fixed = 5 * 4 * sum(p.numel() for p in module.parameters())
+    lines = [
+        f"backbone      {config.backbone}, {trained:,} trained parameters",
+        f"steps         {config.steps:,} of {accumulate} micro-batch(es), {pictures:,} pictures",
+        *(
+            f"  from step   {stage.from_step:,}: {stage.batch} scenes of {stage.size}x{stage.size}"
+            for stage in config.data.stages
+        ),
+        f"memory        {fixed / 2**20:.0f} MiB for weights and optimizer, plus activations",
+        f"precision     {config.mixed_precision}, torch {torch.__version__}",
+        f"output        {config.output}",
+    ]
+    return "\n".join(lines)

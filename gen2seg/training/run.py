@@ -1,0 +1,201 @@
+"""The one training loop: config in, checkpoint out."""
+
+import copy
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from gen2seg.backbones import get_backbone
+from gen2seg.config import ConfigError, TrainConfig
+from gen2seg.data.batches import SceneBatches
+
+from .checkpoint import load_state, save_weights
+from .log import RunLog
+from .objectives import damaged, objective_loss
+from .schedule import lr_factor
+from .state import TrainState, list_checkpoints, seed_everything
+
+
+def train(config: TrainConfig, resume: bool = False) -> Path:
+    """Train to the end of `config.steps` and return the folder of the final weights.
+
+    The run's folder `config.output` gets `checkpoints/step-N` (to resume from), `log.csv` and, at the end,
+    `weights/` (the averaged weights in the hub layout, which export reads). Ctrl-C and SIGTERM end the run
+    after the step in hand, with a checkpoint; a kill loses what came after the last one.
+
+    Raises:
+        ConfigError: the folder holds a run and `resume` is False.
+        CheckpointError: `init` or the checkpoint to resume from cannot be used.
+    """
+    run = Path(config.output)
+    accelerator = Accelerator(mixed_precision=config.mixed_precision)
+    state, model = _begin(config, accelerator)
+    found = list_checkpoints(run)
+    if found and not resume:
+        raise ConfigError(f"{run} holds a run already; go on with --resume or set another output")
+    if found:
+        state.restore(found[-1])
+    run.mkdir(parents=True, exist_ok=True)
+
+    main = accelerator.is_main_process
+    with (
+        RunLog(run, state.step, config.steps, config.log_every, config.tensorboard, quiet=not main) as log,
+        _stop_on_signals() as stop,
+    ):
+        log.say(f"{run}: step {state.step} of {config.steps}, {accelerator.device}, {config.mixed_precision}")
+        for step, micro_batches in _steps(config, state.step, accelerator):
+            values = _update(config, accelerator, state, model, step, micro_batches)
+            state.step = step + 1
+            log.step(state.step, sum(len(images) for images, _ in micro_batches), values)
+            due = state.step % config.checkpoint_every == 0 or state.step == config.steps
+            if main and (due or stop):
+                state.save(run, config.keep_checkpoints)
+            if stop:
+                log.say(f"{run}: stopped after step {state.step}; go on with --resume")
+                raise KeyboardInterrupt
+    weights = run / "weights"
+    if main:
+        save_weights(state.ema, weights, checkpoint_config(config, state.step))
+    accelerator.wait_for_everyone()
+    return weights
+
+
+def checkpoint_config(config: TrainConfig, step: int) -> dict[str, Any]:
+    """What a checkpoint says of itself: which network, and what it was trained with."""
+    return {
+        "backbone": config.backbone,
+        "architecture": config.architecture,
+        "training": {"step": step, "config": config.to_dict()},
+    }
+
+
+def _begin(config: TrainConfig, accelerator: Accelerator) -> tuple[TrainState, nn.Module]:
+    seed_everything(config.seed)
+    module = get_backbone(config.backbone).build(config.architecture)
+    if config.init is not None:
+        load_state(module, config.init)
+    module = module.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ema = copy.deepcopy(module).eval().requires_grad_(False)
+    # Norms, biases and other vectors are not decayed: it would pull them to a value with no meaning.
+    decayed = [p for p in module.parameters() if p.ndim > 1]
+    plain = [p for p in module.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": decayed, "weight_decay": config.optimizer.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ],
+        lr=config.optimizer.lr,
+        betas=config.optimizer.betas,
+        fused=True,
+    )
+    model, prepared = accelerator.prepare(module, optimizer)
+    generator = torch.Generator().manual_seed(config.seed)
+    return TrainState(module, ema, prepared, generator, accelerator.scaler), model
+
+
+def _steps(
+    config: TrainConfig, first: int, accelerator: Accelerator
+) -> Iterator[tuple[int, list[tuple[Tensor, Tensor]]]]:
+    """(step, its micro-batches) from `first` on; rendering runs ahead in worker processes."""
+    accumulate = config.optimizer.accumulate
+    batches = SceneBatches(
+        config.data,
+        config.steps * accumulate,
+        accumulate,
+        accelerator.process_index,
+        accelerator.num_processes,
+    )
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=range(first * accumulate, config.steps * accumulate),
+        num_workers=config.data.workers,
+        prefetch_factor=4 if config.data.workers else None,
+        worker_init_fn=_ignore_interrupts,
+    )
+    source = iter(loader)
+    for step in range(first, config.steps):
+        yield step, [next(source) for _ in range(accumulate)]
+
+
+def _update(
+    config: TrainConfig,
+    accelerator: Accelerator,
+    state: TrainState,
+    model: nn.Module,
+    step: int,
+    micro_batches: list[tuple[Tensor, Tensor]],
+) -> dict[str, Tensor | float]:
+    """One optimizer step over its micro-batches; returns the averaged loss terms."""
+    settings = config.optimizer
+    lr = settings.lr * lr_factor(step, config.steps, settings)
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr
+    model.train()
+    sums: dict[str, Tensor | float] = {"loss": 0.0}
+    started = time.monotonic()
+    for number, (rgb, labels) in enumerate(micro_batches):
+        last = number == len(micro_batches) - 1
+        images = rgb.to(accelerator.device).to(torch.float32).div_(127.5).sub_(1)
+        images = images.contiguous(memory_format=torch.channels_last)
+        labels = labels.to(accelerator.device)
+        shown = damaged(images, state.generator) if config.objective.reconstruction else images
+        with _synced(accelerator, model, last):
+            with accelerator.autocast():
+                colors = model(shown)
+            loss, terms = objective_loss(colors.float(), labels, images, config.objective, state.generator)
+            accelerator.backward(loss / len(micro_batches))
+        for name, value in {"loss": loss.detach(), **terms}.items():
+            sums[name] = sums.get(name, 0.0) + value / len(micro_batches)
+    norm = accelerator.clip_grad_norm_(model.parameters(), settings.gradient_clip)
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    _average(state, min(settings.ema_decay, (1 + step) / (10 + step)))
+    extra = {"gradient_norm": norm if norm is not None else 0.0, "lr": lr}
+    return {**sums, **extra, "seconds": time.monotonic() - started}
+
+
+@contextmanager
+def _synced(accelerator: Accelerator, model: nn.Module, sync: bool) -> Iterator[None]:
+    """Exchange gradients between processes on the last micro-batch only."""
+    if sync:
+        yield
+    else:
+        with accelerator.no_sync(model):
+            yield
+
+
+@torch.no_grad()
+def _average(state: TrainState, decay: float) -> None:
+    for averaged, current in zip(state.ema.parameters(), state.module.parameters(), strict=True):
+        averaged.lerp_(current, 1 - decay)
+
+
+def _ignore_interrupts(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[list[int]]:
+    """A list that is empty until SIGINT or SIGTERM comes; a second signal stops at once."""
+    caught: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,68 @@
+"""Configurations: typed, overridable, and clear about what is wrong."""
+
+import pytest
+
+from gen2seg.config import ConfigError, load_config, shipped_configs
+
+
+def test_shipped_configurations_load() -> None:
+    assert "tiny" in shipped_configs()
+    for name in shipped_configs():
+        config = load_config(name)
+        assert config.steps > 0
+        assert config.output
+
+
+def test_overrides_are_typed() -> None:
+    config = load_config("tiny", ["optimizer.lr=3e-4", "steps=7", "output=elsewhere/run", "optimizer.betas=[0.8, 0.9]"])
+    assert config.optimizer.lr == 3e-4
+    assert config.steps == 7
+    assert config.output == "elsewhere/run"
+    assert config.optimizer.betas == (0.8, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.lrr=1", "unknown key 'optimizer.lrr'; did you mean 'lr'"),
+        ("stepz=1", "did you mean 'steps'"),
+        ("steps=many", "steps must be int, got 'many'"),
+        ("steps=true", "steps must be int, got True"),
+        ("steps=0", "must be at least 1"),
+        ("optimizer.lr=-1", "optimizer.lr"),
+        ("optimizer=3", "optimizer. must be a table"),
+        ("steps.more=3", "'steps' is not a table"),
+        ("nothing", "key=value"),
+        ("mixed_precision=int8", "mixed_precision must be"),
+        ("objective.contrastive=0.0", "not all 0"),
+        ("objective.reconstruction=1.0", "goes alone"),
+        ("data.stages=[]", "must start at step 0"),
+        ("data.stages=[{from_step=0,size=100,batch=1}]", "multiple of 32"),
+        ("data.stages=[{from_step=5,size=128,batch=1}]", "must start at step 0"),
+        ("data.workers=-1", "data.workers"),
+        ("optimizer.ema_decay=1.0", "ema_decay"),
+        ("optimizer.betas=[1]", "optimizer.betas must be"),
+    ],
+)
+def test_bad_override_is_explained(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
+        load_config("tiny", [override])
+
+
+def test_unknown_name_lists_the_known() -> None:
+    with pytest.raises(ConfigError, match=r"unknown configuration 'tinny'; shipped: .*tiny"):
+        load_config("tinny")
+
+
+def test_files(tmp_path) -> None:
+    path = tmp_path / "own.toml"
+    with pytest.raises(ConfigError, match=r"own\.toml"):
+        load_config(str(path))
+    path.write_text('steps = 3\noutput = "x"\ninit = "some/where"\n')
+    assert load_config(str(path)).init == "some/where"
+    path.write_text("steps = 3\n")
+    with pytest.raises(ConfigError, match="'output' is missing"):
+        load_config(str(path))
+    path.write_text("steps = = 3\n")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_config(str(path))

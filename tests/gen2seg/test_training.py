@@ -1,0 +1,191 @@
+"""The training loop on a small network: it learns, resumes exactly and survives being killed."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from gen2seg.backbones import BackboneError, get_backbone
+from gen2seg.backbones.tiny import TinyNet
+from gen2seg.config import ConfigError, DataConfig, OptimizerConfig, StageConfig, TrainConfig, load_config
+from gen2seg.data.batches import SceneBatches
+from gen2seg.training import cli_entry
+from gen2seg.training.checkpoint import CheckpointError, load_weights, save_weights
+from gen2seg.training.run import train
+from gen2seg.training.schedule import lr_factor
+from gen2seg.training.state import list_checkpoints
+
+SMALL = {
+    "full_channels": 4,
+    "half_channels": 8,
+    "channels": [8, 8, 16, 16],
+    "heads": 2,
+    "attention_layers": 1,
+}
+
+
+def small_config(output: Path, steps: int, **more) -> TrainConfig:
+    """A few seconds of training on 64-pixel scenes."""
+    settings = {
+        "architecture": SMALL,
+        "mixed_precision": "no",
+        "checkpoint_every": 10,
+        "log_every": 5,
+        "data": DataConfig(stages=(StageConfig(0, 64, 4),), workers=0),
+        "optimizer": OptimizerConfig(lr=3e-3, warmup_steps=5),
+        **more,
+    }
+    return TrainConfig(steps=steps, output=str(output), **settings)
+
+
+def read_log(run: Path) -> list[dict[str, str]]:
+    with (run / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_loss_falls(tmp_path: Path) -> None:
+    weights = train(small_config(tmp_path / "run", 60))
+    rows = read_log(tmp_path / "run")
+    assert float(rows[-1]["loss"]) < 0.8 * float(rows[0]["loss"])
+    module, config = load_weights(weights)
+    assert config["backbone"] == "tiny"
+    assert config["training"]["step"] == 60
+    assert isinstance(module, TinyNet)
+    colors = module(torch.zeros(1, 3, 64, 96))
+    assert colors.shape == (1, 3, 64, 96)
+    assert colors.min() >= 0
+    assert colors.max() <= 255
+
+
+def test_resume_is_exact(tmp_path: Path) -> None:
+    straight = train(small_config(tmp_path / "straight", 20))
+    broken = small_config(tmp_path / "broken", 10)
+    train(broken)
+    resumed = train(small_config(tmp_path / "broken", 20), resume=True)
+    for name, value in load_weights(straight)[0].state_dict().items():
+        assert torch.equal(value, load_weights(resumed)[0].state_dict()[name]), name
+    assert [row["loss"] for row in read_log(tmp_path / "straight")] == [
+        row["loss"] for row in read_log(tmp_path / "broken")
+    ]
+
+
+def test_accumulation_equals_one_large_batch(tmp_path: Path) -> None:
+    data = DataConfig(stages=(StageConfig(0, 64, 2),), workers=0)
+    batches = SceneBatches(data, micro_batches=6, accumulate=3)
+    whole = SceneBatches(DataConfig(stages=(StageConfig(0, 64, 6),)), micro_batches=2, accumulate=1)
+    parts = torch.cat([batches[i][0] for i in range(3)])
+    assert torch.equal(parts, whole[0][0])
+    assert torch.equal(torch.cat([batches[i][1] for i in range(3, 6)]), whole[1][1])
+
+
+def test_processes_share_a_batch(tmp_path: Path) -> None:
+    data = DataConfig(stages=(StageConfig(0, 64, 4), StageConfig(2, 96, 2)), first_seed=50)
+    one = SceneBatches(data, 4, 1)
+    two = [SceneBatches(data, 4, 1, rank, world=2) for rank in (0, 1)]
+    for index in range(4):
+        assert torch.equal(one[index][0], torch.cat([part[index][0] for part in two]))
+    with pytest.raises(ValueError, match="cannot be split over 3"):
+        SceneBatches(data, 4, 1, 0, world=3)
+
+
+def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
+    config = small_config(tmp_path / "run", 10)
+    train(config)
+    with pytest.raises(ConfigError, match="--resume"):
+        train(config)
+
+
+def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
+    train(small_config(tmp_path / "run", 40, keep_checkpoints=2))
+    assert [c.name for c in list_checkpoints(tmp_path / "run")] == ["step-00000030", "step-00000040"]
+
+
+def test_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    train(small_config(tmp_path / "run", 10))
+    state = list_checkpoints(tmp_path / "run")[-1] / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"state\.pt"):
+        train(small_config(tmp_path / "run", 20), resume=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["terminated", "killed"])
+def test_a_stopped_run_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+    """SIGTERM leaves a checkpoint of the step in hand, SIGKILL the last regular one; both resume."""
+    run = tmp_path / "run"
+    config = tmp_path / "config.toml"
+    architecture = ", ".join(f"{key} = {value}" for key, value in SMALL.items())
+    config.write_text(
+        f'steps = 100000\noutput = "{run}"\narchitecture = {{{architecture}}}\nmixed_precision = "no"\n'
+        "checkpoint_every = 5\nlog_every = 5\n[data]\nworkers = 1\nstages = [{from_step = 0, size = 64, batch = 2}]\n"
+    )
+    code = "import sys; from gen2seg.training import cli_entry; cli_entry(sys.argv[1], [], False, False)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(config)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 120
+    while len(list_checkpoints(run)) < 2 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    found = list_checkpoints(run)
+    assert found
+    assert all((folder / "state.pt").is_file() for folder in found)
+    reached = int(found[-1].name.split("-")[1])
+    resumed = load_config(str(config), [f"steps={reached + 3}"])
+    weights = train(resumed, resume=True)
+    assert json.loads((weights / "config.json").read_text())["training"]["step"] == reached + 3
+
+
+def test_init_from_weights(tmp_path: Path) -> None:
+    first = train(small_config(tmp_path / "first", 10))
+    second = train(small_config(tmp_path / "second", 1, init=str(first), optimizer=OptimizerConfig(lr=1e-12)))
+    a, b = load_weights(first)[0].state_dict(), load_weights(second)[0].state_dict()
+    for name, value in a.items():
+        torch.testing.assert_close(value, b[name], rtol=1e-5, atol=1e-6)
+
+
+def test_checkpoint_errors(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        load_weights(tmp_path)
+    module = get_backbone("tiny").build(SMALL)
+    save_weights(module, tmp_path / "good", {"backbone": "tiny", "architecture": SMALL})
+    save_weights(module, tmp_path / "good", {"backbone": "tiny", "architecture": SMALL})  # replaces
+    save_weights(module, tmp_path / "wide", {"backbone": "tiny", "architecture": {**SMALL, "half_channels": 16}})
+    with pytest.raises(CheckpointError, match="must be"):
+        load_weights(tmp_path / "wide")
+    save_weights(module, tmp_path / "deep", {"backbone": "tiny", "architecture": {**SMALL, "attention_layers": 2}})
+    with pytest.raises(CheckpointError, match="is missing"):
+        load_weights(tmp_path / "deep")
+    (tmp_path / "good" / "model.safetensors").write_bytes(b"\x80\x04pickle")
+    with pytest.raises(CheckpointError, match="safetensors"):
+        load_weights(tmp_path / "good")
+    with pytest.raises(BackboneError, match="unknown backbone 'huge'; known: tiny"):
+        get_backbone("huge")
+    with pytest.raises(BackboneError, match="cannot be built"):
+        get_backbone("tiny").build({"heads": 7})
+
+
+def test_learning_rate_shape() -> None:
+    settings = OptimizerConfig(warmup_steps=10, decay_steps=20, final_lr_ratio=0.1)
+    assert lr_factor(0, 100, settings) == pytest.approx(0.1)
+    assert lr_factor(9, 100, settings) == 1
+    assert lr_factor(80, 100, settings) == 1
+    assert lr_factor(90, 100, settings) == pytest.approx(0.55)
+    assert lr_factor(100, 100, settings) == pytest.approx(0.1)
+    assert lr_factor(50, 1000, settings) == lr_factor(50, 100, settings)
+
+
+def test_dry_run_describes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli_entry("tiny", ["steps=100"], resume=False, dry_run=True) == 0
+    out = capsys.readouterr().out
+    assert "3,533,795 trained parameters" in out
+    assert "1,600 pictures" in out
