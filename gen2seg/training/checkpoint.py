@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gen2seg_runtime.errors import Gen2SegError
-from gen2seg_runtime.files import atomic_directory
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from gen2seg.backbones import get_backbone
+from gen2seg_runtime.errors import Gen2SegError
+from gen2seg_runtime.files import atomic_directory
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from gen2seg_runtime.files import atomic_directory
 from torch import nn
+
+from gen2seg_runtime.files import atomic_directory
 
 from .checkpoint import CheckpointError
 

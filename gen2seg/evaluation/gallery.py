@@ -1,0 +1,112 @@
+"""Contact sheets of an evaluation: picture, colours, ground truth and every system's masks, to look at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from gen2seg.contact_sheet import TILE, draw_clicks, fit_tile, make_sheet
+from gen2seg.evaluation.clicks import Click
+from gen2seg.evaluation.systems import Setting
+from gen2seg_runtime.formats import overlay
+
+
+@dataclass(frozen=True)
+class GalleryRow:
+    """The small pictures of one image.
+
+    Attributes:
+        id: the image's id.
+        image: uint8 [h, w, 3], with the clicks drawn in.
+        plain: the same without the clicks.
+        truth: int32 [h, w], the clicked instances.
+        colors: by system, uint8 [h, w, 3]; only systems that work on colours of their own.
+        masks: by system and setting, int32 [h, w]: the label of the click whose mask covers a pixel.
+    """
+
+    id: str
+    image: np.ndarray
+    plain: np.ndarray
+    truth: np.ndarray
+    colors: dict[str, np.ndarray]
+    masks: dict[tuple[str, Setting], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a sheet: a system's masks at one setting."""
+
+    title: str
+    system: str
+    setting: Setting
+
+
+class GalleryRowBuilder:
+    """Collects a GalleryRow while an image is judged; masks are kept at tile size only."""
+
+    def __init__(self, id: str, image: np.ndarray, labels: np.ndarray, clicks: Sequence[Click]) -> None:
+        """Start the row of an image uint8 [H, W, 3] with its labels int [H, W] and its clicks."""
+        self._id = id
+        self._plain = fit_tile(image)
+        height, width = self._plain.shape[:2]
+        # Labels must not be averaged: take the pixel at each tile pixel's centre.
+        rows = ((np.arange(height) + 0.5) * image.shape[0] / height).astype(int)
+        columns = ((np.arange(width) + 0.5) * image.shape[1] / width).astype(int)
+        self._picked = np.ix_(rows, columns)
+        clicked = [click.instance for click in clicks]
+        small = labels[self._picked]
+        self._truth = np.where(np.isin(small, clicked), small, 0).astype(np.int32)
+        scale = width / image.shape[1]
+        self._image = draw_clicks(self._plain, [(c.x * scale, c.y * scale) for c in clicks])
+        self._colors: dict[str, np.ndarray] = {}
+        self._masks: dict[tuple[str, Setting], _Painting] = {}
+
+    def add_system(self, name: str, colors: np.ndarray | None, settings: Sequence[Setting]) -> None:
+        """Note a system's colours uint8 [H, W, 3], if it has some, and begin a painting for each setting."""
+        if colors is not None:
+            self._colors[name] = fit_tile(colors)
+        for setting in settings:
+            self._masks[name, setting] = _Painting(self._truth.shape)
+
+    def add_mask(self, name: str, setting: Setting, click: Click, mask: np.ndarray) -> None:
+        """Paint the mask bool [H, W] of a click; the smaller instance stays on top."""
+        self._masks[name, setting].add(click, mask[self._picked])
+
+    def finish(self) -> GalleryRow:
+        masks = {key: painting.labels for key, painting in self._masks.items()}
+        return GalleryRow(self._id, self._image, self._plain, self._truth, self._colors, masks)
+
+
+def draw_gallery(rows: Sequence[GalleryRow], columns: Sequence[Column]) -> Image.Image:
+    """One contact sheet: a line per image; picture, ground truth, colours, then `columns`."""
+    painted = [name for name in (rows[0].colors if rows else ()) if any(name == c.system for c in columns)]
+    titles = ["image", "ground truth", *(f"{name}: colours" for name in painted), *(c.title for c in columns)]
+    lines = [
+        [
+            row.image,
+            overlay(row.plain, row.truth, 0.6),
+            *(row.colors[name] for name in painted),
+            *(overlay(row.plain, row.masks[c.system, c.setting], 0.6) for c in columns),
+        ]
+        for row in rows
+    ]
+    return make_sheet(titles, [row.id for row in rows], lines, TILE)
+
+
+@dataclass
+class _Painting:
+    """A label picture in which smaller instances lie on top, whatever the order of painting."""
+
+    shape: tuple[int, int]
+    labels: np.ndarray = field(init=False)
+    areas: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.labels = np.zeros(self.shape, np.int32)
+        self.areas = np.full(self.shape, np.iinfo(np.int64).max)
+
+    def add(self, click: Click, mask: np.ndarray) -> None:
+        free = mask & (click.area < self.areas)
+        self.labels[free] = click.instance
+        self.areas[free] = click.area

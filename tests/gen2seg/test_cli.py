@@ -1,0 +1,257 @@
+"""The command line as users meet it: a child process, its exit code, stdout and stderr."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def photo(tmp_path, data_folder):
+    path = tmp_path / "photo.png"
+    path.write_bytes((data_folder / "disks/images/disks1.png").read_bytes())
+    return path
+
+
+def assert_one_line_error(done, code=2):
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert "error:" in lines[0]
+    return lines[0]
+
+
+def test_help_lists_the_verbs_with_examples(run_cli):
+    done = run_cli("--help")
+    assert done.returncode == 0
+    for verb in ("demo", "segment", "instances", "edges", "inspect", "train", "evaluate"):
+        assert f"  {verb} " in done.stdout
+        shown = run_cli(verb, "--help")
+        assert shown.returncode == 0, shown.stderr
+        assert "Examples:" in shown.stdout
+        assert f"gen2seg {verb}" in shown.stdout
+    assert "gen2seg segment photo.jpg --point 120,80 -o mask.png" in done.stdout
+
+
+def test_the_command_line_imports_no_heavy_library(run_cli):
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'skimage', 'matplotlib', 'scipy', 'onnx', 'accelerate'):\n"
+        "    sys.modules[name] = None\n"
+        "import gen2seg.cli\n"
+        "from gen2seg.cli import _VERBS, cli\n"
+        "for verb in _VERBS: assert cli.get_command(None, verb).name == verb, verb\n"
+        "print(sorted(m for m in ('cv2', 'onnxruntime') if m in sys.modules))\n"
+    )
+    done = run_cli(code=code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+def test_segment_writes_the_mask_of_the_clicked_disk(run_cli, photo, color_bundle, tmp_path, data_folder):
+    done = run_cli("segment", photo, "--point", "20,24", "--bundle", color_bundle, "-o", tmp_path / "mask.png")
+    assert done.returncode == 0, done.stderr
+    mask = np.asarray(Image.open(tmp_path / "mask.png"))
+    assert set(np.unique(mask)) == {0, 255}
+    truth = np.asarray(Image.open(data_folder / "disks/instances/disks1.png")) == 1
+    assert ((mask > 0) & truth).sum() / ((mask > 0) | truth).sum() > 0.9
+    assert "mask.png" in done.stdout
+
+
+def test_json_is_one_document_and_nothing_else(run_cli, photo, color_bundle, tmp_path):
+    arguments = ["--bundle", color_bundle, "--json"]
+    done = run_cli("segment", photo, "--point", "20,24", "--point", "60,30", *arguments, "-o", tmp_path / "m.png")
+    document = json.loads(done.stdout)
+    assert document["size"] == [96, 112]
+    assert document["points"] == [[20, 24], [60, 30]]
+    assert document["area"] == (np.asarray(Image.open(document["output"])) > 0).sum()
+    assert (document["mode"], document["bundle"]) == ("metric", "colour-copy")
+    for verb in ("instances", "edges"):
+        done = run_cli(verb, photo, *arguments, "-o", tmp_path / verb)
+        (entry,) = json.loads(done.stdout)["results"]
+        assert entry["image"] == str(photo)
+    done = run_cli("inspect", color_bundle, "--json")
+    assert json.loads(done.stdout)["manifest"]["weights"]["state"] == "untrained"
+
+
+def test_a_negative_point_takes_its_object_away(run_cli, photo, color_bundle, tmp_path):
+    points = [
+        "--point",
+        "20,24",
+        "--point",
+        "60,30",
+        "--bundle",
+        color_bundle,
+        "--json",
+        "-o",
+        tmp_path / "m.png",
+    ]
+    both = json.loads(run_cli("segment", photo, *points).stdout)["area"]
+    one = json.loads(run_cli("segment", photo, *points, "--label", "1,0").stdout)["area"]
+    assert 0 < one < both
+
+
+def test_instances_writes_labels_and_coco(run_cli, photo, color_bundle, tmp_path):
+    done = run_cli("instances", photo, "--bundle", color_bundle, "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "out" / "photo.png") as picture:
+        labels = np.asarray(picture)
+    assert labels.shape == (96, 112)
+    assert labels.dtype == np.uint16
+    assert labels[24, 20] != labels[30, 60] != 0
+    json.loads((tmp_path / "out" / "photo.json").read_text())
+
+
+def test_edges_into_a_file_and_into_a_folder(run_cli, photo, color_bundle, tmp_path):
+    assert run_cli("edges", photo, "--bundle", color_bundle, "-o", tmp_path / "e.png").returncode == 0
+    assert run_cli("edges", photo, "--bundle", color_bundle, "-o", tmp_path / "out").returncode == 0
+    first, second = (Image.open(tmp_path / name) for name in ("e.png", "out/photo.png"))
+    assert (first.mode, first.size) == ("L", (112, 96))
+    assert first.tobytes() == second.tobytes()
+    assert np.asarray(first).any()
+
+
+def test_a_broken_picture_is_counted_and_the_others_go_on(run_cli, photo, color_bundle, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(photo.read_bytes())
+    (folder / "b.jpg").write_bytes(b"not a picture")
+    (folder / "c.png").write_bytes(photo.read_bytes())
+    (folder / "notes.txt").write_text("not asked for")
+    done = run_cli("instances", folder, "--bundle", color_bundle, "-o", tmp_path / "out", "--json")
+    assert done.returncode == 1
+    document = json.loads(done.stdout)
+    assert [entry["instances"] > 0 for entry in document["results"]] == [True, True]
+    assert [entry["image"] for entry in document["failed"]] == [str(folder / "b.jpg")]
+    assert "b.jpg" in done.stderr
+    assert "1 of 3 pictures failed" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.json", "a.png", "c.json", "c.png"]
+
+
+def test_nothing_but_broken_pictures_is_bad_input(run_cli, color_bundle, tmp_path):
+    (tmp_path / "b.jpg").write_bytes(b"")
+    done = run_cli("edges", tmp_path / "b.jpg", "--bundle", color_bundle, "-o", tmp_path / "e.png")
+    assert "b.jpg" in assert_one_line_error(done)
+    assert not (tmp_path / "e.png").exists()
+
+
+BAD_ARGUMENTS = {
+    "no verb of that name": ["paint"],
+    "no point": ["segment", "PHOTO", "-o", "OUT/m.png"],
+    "a point that is none": ["segment", "PHOTO", "--point", "12;3", "-o", "OUT/m.png"],
+    "a point of NaN": ["segment", "PHOTO", "--point", "nan,3", "-o", "OUT/m.png"],
+    "a point outside": ["segment", "PHOTO", "--point", "500,3", "--bundle", "BUNDLE", "-o", "OUT/m.png"],
+    "a label too many": ["segment", "PHOTO", "--point", "1,3", "--label", "1,0", "-o", "OUT/m.png"],
+    "a label of two": ["segment", "PHOTO", "--point", "1,3", "--label", "2", "-o", "OUT/m.png"],
+    "an unknown mode": ["segment", "PHOTO", "--point", "1,3", "--mode", "magic", "-o", "OUT/m.png"],
+    "a distance for the reference": [
+        *("segment", "PHOTO", "--point", "1,3", "--mode", "reference"),
+        *("--distance", "9", "-o", "OUT/m.png"),
+    ],
+    "a missing picture": ["segment", "OUT/no.jpg", "--point", "1,3", "--bundle", "BUNDLE", "-o", "OUT/m.png"],
+    "a missing bundle": ["segment", "PHOTO", "--point", "1,3", "--bundle", "OUT/none", "-o", "OUT/m.png"],
+    "a missing output folder": [
+        *("segment", "PHOTO", "--point", "1,3", "--bundle", "BUNDLE"),
+        *("-o", "OUT/none/m.png"),
+    ],
+    "a missing input": ["instances", "OUT/none", "--bundle", "BUNDLE", "-o", "OUT/x"],
+    "an empty folder": ["instances", "EMPTY", "--bundle", "BUNDLE", "-o", "OUT/x"],
+    "two of one name": ["instances", "PHOTO", "PHOTO", "--bundle", "BUNDLE", "-o", "OUT/x"],
+    "two pictures into one file": ["edges", "PHOTO", "PHOTO", "--bundle", "BUNDLE", "-o", "OUT/e.png"],
+    "inspect of nothing": ["inspect", "OUT/none"],
+    "a point without a picture": ["demo", "--point", "1,2", "-o", "OUT/d"],
+    "data that is not there": ["evaluate", "--data", "OUT/none", "--system", "rgb", "-o", "OUT/e"],
+    "no data at all": ["evaluate", "--system", "rgb", "-o", "OUT/e"],
+    "an unknown system": ["evaluate", "--data", "DATA", "--system", "rgb,sam", "-o", "OUT/e"],
+    "an unknown set": ["evaluate", "--data", "DATA", "--system", "rgb", "--sets", "cats", "-o", "OUT/e"],
+    "a bundle without a name": ["evaluate", "--data", "DATA", "--bundle", "BUNDLE", "-o", "OUT/e"],
+}
+
+
+@pytest.mark.parametrize("arguments", BAD_ARGUMENTS.values(), ids=BAD_ARGUMENTS.keys())
+def test_bad_input_is_one_line_and_code_two(run_cli, photo, color_bundle, data_folder, tmp_path, arguments):
+    (tmp_path / "empty").mkdir()
+    places = {"PHOTO": photo, "BUNDLE": color_bundle, "DATA": data_folder, "EMPTY": tmp_path / "empty"}
+    known = [places.get(part, str(part).replace("OUT", str(tmp_path))) for part in arguments]
+    before = sorted(tmp_path.rglob("*"))
+    assert_one_line_error(run_cli(*known))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_errors_name_what_is_wrong(run_cli, data_folder, tmp_path):
+    done = run_cli("evaluate", "--data", data_folder, "--system", "sam", "-o", tmp_path / "e")
+    assert "known: tiny, rgb, floodfill, felzenszwalb, sobel" in assert_one_line_error(done)
+    done = run_cli("segment", "x.png", "--point", "12", "-o", "m.png")
+    assert "'12'" in assert_one_line_error(done)
+
+
+def test_inspect_shows_everything_and_whether_it_is_trained(run_cli, color_bundle):
+    done = run_cli("inspect", color_bundle)
+    assert done.returncode == 0, done.stderr
+    assert "UNTRAINED" in done.stdout.splitlines()[0]
+    for part in ("colour-copy", "sha256", "made by a test", "longest_side", "distance: 40.0", "Apache-2.0"):
+        assert part in done.stdout
+
+
+def test_a_tampered_bundle_is_refused(run_cli, color_bundle, tmp_path):
+    copy = tmp_path / "bundle"
+    copy.mkdir()
+    for path in color_bundle.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    data = bytearray((copy / "model.onnx").read_bytes())
+    data[-1] ^= 1
+    (copy / "model.onnx").write_bytes(data)
+    assert "model.onnx" in assert_one_line_error(run_cli("inspect", copy))
+
+
+def test_a_warning_is_one_line_too(run_cli, color_bundle, tmp_path):
+    copy = tmp_path / "bundle"
+    copy.mkdir()
+    for path in color_bundle.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    manifest = json.loads((copy / "bundle.json").read_text())
+    (copy / "bundle.json").write_text(json.dumps(manifest | {"mood": "good"}))
+    done = run_cli("inspect", copy, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["manifest"]["mood"] == "good"
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("gen2seg: warning:")
+    assert "mood" in line
+
+
+def test_training_without_torch_names_the_extra(run_cli):
+    code = (
+        "import sys\n"
+        "sys.modules['torch'] = None\n"
+        "import gen2seg.cli\n"
+        "sys.exit(gen2seg.cli.main(['train', 'tiny', '--dry-run']))\n"
+    )
+    assert "gen2seg[train]" in assert_one_line_error(run_cli(code=code))
+
+
+def test_an_interrupt_ends_with_130(run_cli, photo, color_bundle, tmp_path):
+    code = (
+        "import sys, gen2seg.cli, gen2seg_runtime\n"
+        "class Interrupted:\n"
+        "    @staticmethod\n"
+        "    def open(path): raise KeyboardInterrupt\n"
+        "gen2seg_runtime.Segmenter = Interrupted\n"
+        f"arguments = ['edges', {str(photo)!r}, '-o', {str(tmp_path / 'e.png')!r}]\n"
+        "sys.exit(gen2seg.cli.main(arguments))\n"
+    )
+    assert_one_line_error(run_cli(code=code), 130)
+
+
+def test_evaluate_writes_the_tables(run_cli, data_folder, color_bundle, tmp_path):
+    done = run_cli(
+        *("evaluate", "--data", data_folder, "--system", "rgb,floodfill", "--bundle", f"copy={color_bundle}"),
+        *("--limit", 2, "--jobs", 2, "--json", "-o", tmp_path / "report"),
+    )
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document == json.loads((tmp_path / "report/evaluation.json").read_text())
+    assert set(document["sets"]["disks"]["scores"]) == {"copy", "rgb", "rgb-best", "floodfill"}
+    assert (tmp_path / "report/gallery/outlines.png").is_file()
