@@ -22,7 +22,10 @@ def prompt_full_image(colors: np.ndarray, x: float, y: float, sigma: float = 0.0
     similarity = 1 / ((features - query).norm(dim=2) + 1e-6)
     low, high = similarity.min(), similarity.max()
     grey = ((similarity - low) / (high - low + 1e-6) * 255).to(torch.uint8).numpy()
-    smooth = cv2.ximgproc.jointBilateralFilter(np.ascontiguousarray(colors), grey, 9, 75, 75)
+    # Only the contrib build has it, and its type stubs know it no better.
+    smooth = cv2.ximgproc.jointBilateralFilter(  # pyright: ignore[reportAttributeAccessIssue]
+        np.ascontiguousarray(colors), grey, 9, 75, 75
+    )
     return smooth > threshold
 
 

@@ -1,0 +1,1 @@
+"""Prompting: from a colour image and clicks to masks."""
