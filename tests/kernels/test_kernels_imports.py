@@ -3,8 +3,9 @@
 import subprocess
 import sys
 
-import gen2seg_kernels
 import pytest
+
+import gen2seg_kernels
 
 
 def run(code):

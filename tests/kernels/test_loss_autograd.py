@@ -5,12 +5,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from gen2seg_kernels.loss import autograd  # noqa: E402
-from gen2seg_kernels.loss.autograd import instance_coloring_loss, instance_coloring_terms  # noqa: E402
-from gen2seg_kernels.loss.reference import instance_coloring_reference  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+
+from gen2seg_kernels.loss import autograd  # noqa: E402
+from gen2seg_kernels.loss.autograd import instance_coloring_loss, instance_coloring_terms  # noqa: E402
+from gen2seg_kernels.loss.reference import instance_coloring_reference  # noqa: E402
 
 LOSS_RTOL, GRAD_RTOL = 1e-6, 1e-5
 # Half types round each gradient entry, at 2**-9 (bfloat16) or 2**-11; the loss is exact for their input.

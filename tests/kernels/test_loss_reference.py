@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from gen2seg_kernels.loss.config import LossConfig
 from gen2seg_kernels.loss.reference import image_terms, instance_coloring_reference
 

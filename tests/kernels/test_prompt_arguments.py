@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from gen2seg_kernels import prompt_mask, prompt_mask_with_confidence, prompt_masks
 
 COLORS = np.zeros((6, 8, 3), np.uint8)

@@ -5,6 +5,7 @@ import math
 import cv2
 import numpy as np
 import pytest
+
 from gen2seg_kernels.prompt.reference import divide_and_round, joint_bilateral, reflect_101
 
 needs_contrib = pytest.mark.skipif(

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+
 from gen2seg_kernels import prompt_mask, prompt_masks
 from gen2seg_kernels.prompt import lazy
 from gen2seg_kernels.prompt.reference import (
