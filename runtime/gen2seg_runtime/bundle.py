@@ -1,0 +1,163 @@
+"""Open a bundle: a folder with bundle.json, the model and its goldens.
+
+Nothing of a bundle reaches a parser (ONNX, PNG) before its size and SHA-256 were compared with the
+manifest, and what is handed on are the very bytes that were compared, so that a file changed between
+check and use cannot slip in. Symbolic links inside a bundle are refused. Hard links are not: package
+installers link wheel content from their caches, and a hard link cannot point outside what the digest
+pins.
+"""
+
+import hashlib
+import os
+import posixpath
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from gen2seg_runtime.errors import BundleError, BundleIntegrityError, BundleIOError, BundleSchemaError
+from gen2seg_runtime.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, FileRecord, Manifest
+
+DEFAULT_BUNDLE = "gen2seg-tiny"
+_CHUNK = 1 << 20
+
+
+def default_bundle_path() -> Path:
+    """The folder of the bundle that comes with this package.
+
+    Raises:
+        BundleError: this installation holds none.
+    """
+    path = Path(__file__).parent / "models" / DEFAULT_BUNDLE
+    if not (path / MANIFEST_NAME).is_file():
+        raise BundleError(
+            f"this installation has no embedded model ({DEFAULT_BUNDLE}); pass the path of a bundle "
+            "or install the gen2seg wheel again"
+        )
+    return path
+
+
+class Bundle:
+    """A verified bundle. Make one with `Bundle.open`.
+
+    Attributes:
+        root: the folder, absolute.
+        manifest: what bundle.json says.
+        id: SHA-256 of bundle.json, which pins every other file.
+    """
+
+    def __init__(self, root: Path, manifest: Manifest, bundle_id: str):
+        self.root = root
+        self.manifest = manifest
+        self.id = bundle_id
+        self._model: bytes | None = None
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str] | None = None) -> Self:
+        """Open a bundle and verify every file that its manifest lists.
+
+        Args:
+            path: the bundle's folder; None: the one that comes with this package.
+        Raises:
+            BundleSchemaError: bundle.json cannot be understood, see `Manifest.from_json`.
+            BundleIntegrityError: a listed file is missing, a link, of another size or digest.
+            BundleIOError: the folder or a file cannot be read.
+            BundleError: no path was given and no bundle is embedded.
+        """
+        root = Path(default_bundle_path() if path is None else path).absolute()
+        if not root.is_dir():
+            raise BundleIOError(f"{root}: no such bundle folder")
+        with _open_inside(root, MANIFEST_NAME) as file:
+            text = file.read(MAX_MANIFEST_BYTES + 1)
+        if len(text) > MAX_MANIFEST_BYTES:
+            raise BundleSchemaError(f"{root / MANIFEST_NAME}: larger than {MAX_MANIFEST_BYTES} bytes")
+        manifest = Manifest.from_json(text, str(root / MANIFEST_NAME))
+        bundle = cls(root, manifest, hashlib.sha256(text).hexdigest())
+        for record in manifest.files:
+            if record.path == manifest.model.path:
+                bundle._model = bundle.read(record.path)
+            else:
+                for _ in bundle._verified_chunks(record):
+                    pass
+        return bundle
+
+    @property
+    def model_bytes(self) -> bytes:
+        """The bytes of the graph, exactly those that were digested (see `release`)."""
+        if self._model is None:
+            self._model = self.read(self.manifest.model.path)
+        return self._model
+
+    def release(self) -> None:
+        """Let go of the graph's bytes once a backend has its own copy; they are read again if needed."""
+        self._model = None
+
+    def read(self, path: str) -> bytes:
+        """The content of a listed file, compared with its digest in the same read.
+
+        Raises:
+            BundleIntegrityError: the manifest does not list it, or it is not the file it lists.
+            BundleIOError: it cannot be read.
+        """
+        try:
+            record = self.manifest.file(path)
+        except KeyError:
+            raise BundleIntegrityError(f"{self.root}: {path!r} is not listed in {MANIFEST_NAME}") from None
+        return b"".join(self._verified_chunks(record))
+
+    def external_data(self) -> dict[str, bytes]:
+        """External weights of the graph (role "model_data"): name in the graph -> verified bytes."""
+        folder = posixpath.dirname(self.manifest.model.path)
+        records = [record for record in self.manifest.files if record.role == "model_data"]
+        return {posixpath.relpath(record.path, folder or "."): self.read(record.path) for record in records}
+
+    def _verified_chunks(self, record: FileRecord) -> Iterator[bytes]:
+        digest = hashlib.sha256()
+        with _open_inside(self.root, record.path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != record.bytes:
+                raise BundleIntegrityError(
+                    f"{self.root / record.path}: {size} bytes, the manifest says {record.bytes}; "
+                    "the file is truncated or was changed: fetch or export the bundle again"
+                )
+            # At most one byte more than promised: a file growing under us must not fill the memory.
+            left = record.bytes + 1
+            while left and (chunk := _read(file, min(_CHUNK, left), self.root / record.path)):
+                digest.update(chunk)
+                left -= len(chunk)
+                yield chunk
+        if digest.hexdigest() != record.sha256:
+            raise BundleIntegrityError(
+                f"{self.root / record.path}: its SHA-256 is {digest.hexdigest()}, the manifest says "
+                f"{record.sha256}; the file was changed: fetch or export the bundle again"
+            )
+
+
+def _read(file: BinaryIO, count: int, name: Path) -> bytes:
+    try:
+        return file.read(count)
+    except OSError as error:
+        raise BundleIOError(f"{name}: cannot be read: {error}") from error
+
+
+@contextmanager
+def _open_inside(root: Path, path: str) -> Iterator[BinaryIO]:
+    """Open a regular file under `root`; no part of its path below `root` may be a link."""
+    place = root
+    try:
+        for part in path.split("/"):
+            place = place / part
+            if place.is_symlink():
+                raise BundleIntegrityError(f"{place}: is a symbolic link; a bundle holds plain files only")
+        if not stat.S_ISREG(place.lstat().st_mode):
+            raise BundleIntegrityError(f"{place}: is not a regular file")
+        # O_NOFOLLOW: the name could have become a link since; O_NONBLOCK: or a pipe that never answers.
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        file = os.fdopen(os.open(place, flags), "rb")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BundleIntegrityError(f"{root / path}: missing from the bundle") from error
+    except OSError as error:
+        raise BundleIOError(f"{place}: cannot be opened: {error}") from error
+    with file:
+        yield file

@@ -1,0 +1,146 @@
+"""Write a file or a folder so that nobody ever sees half of it.
+
+Both context managers write beside the target under a hidden temporary name and rename on success.
+When the block raises, or the process is interrupted, what was there before is still there.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from gen2seg_runtime.errors import OutputError, OutputExistsError
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a binary file that replaces `path` when the block ends without an error.
+
+    Args:
+        path: the file to write; its folder must exist. An existing regular file is replaced,
+            a symbolic link to one is followed.
+    Yields:
+        A writable binary file object.
+    Raises:
+        OutputError: the folder is missing or not writable, or `path` is a folder or a device
+            (replacing /dev/null would break the machine).
+    """
+    target = Path(os.path.realpath(path))
+    _check_parent(target)
+    if target.exists() and not target.is_file():
+        raise OutputError(f"{target}: exists and is not a regular file; choose another name")
+    temporary = _temporary_sibling(target)
+    try:
+        # 0o666 under the user's umask: mkstemp's 0o600 would make results unreadable for others.
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
+    except OSError as error:
+        raise OutputError(f"{target}: cannot write here: {error}") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    _sync_folder(target.parent)
+
+
+@contextmanager
+def atomic_directory(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
+    """Fill a temporary folder that becomes `path` when the block ends without an error.
+
+    Args:
+        path: the folder to make; its parent must exist.
+        overwrite: replace an existing folder (its old content is deleted after the new one is in
+            place). A file, a symbolic link, the working folder and its parents are never replaced.
+    Yields:
+        The path of an empty temporary folder beside `path`.
+    Raises:
+        OutputExistsError: `path` exists and `overwrite` is false.
+        OutputError: the parent is missing or not writable, or `path` may not be replaced.
+    """
+    target = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow a link we must see
+    _check_parent(target)
+    _check_replaceable(target, overwrite)
+    temporary = _temporary_sibling(target)
+    try:
+        temporary.mkdir()
+    except OSError as error:
+        raise OutputError(f"{target}: cannot write here: {error}") from error
+    try:
+        yield temporary
+        _sync_tree(temporary)
+        _check_replaceable(target, overwrite)
+        _swap_in(temporary, target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def _temporary_sibling(target: Path) -> Path:
+    return target.parent / f".{target.name[:80]}.{secrets.token_hex(6)}.tmp"
+
+
+def _check_parent(target: Path) -> None:
+    if not target.parent.is_dir():
+        raise OutputError(f"{target}: the folder {target.parent} does not exist")
+
+
+def _check_replaceable(target: Path, overwrite: bool) -> None:
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise OutputExistsError(f"{target}: exists and is not a folder; choose another name")
+    if not target.exists():
+        return
+    if not overwrite:
+        raise OutputExistsError(f"{target}: exists already; remove it, choose another name or ask to overwrite")
+    if target == Path.cwd() or target in Path.cwd().parents:
+        raise OutputError(f"{target}: holds the working folder and is never overwritten")
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    try:
+        temporary.replace(target)
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be replaced: {error}") from error
+
+
+def _swap_in(temporary: Path, target: Path) -> None:
+    """Rename `temporary` to `target`; a folder already there is put back if that fails."""
+    if not target.exists():
+        _replace(temporary, target)
+        return
+    old = _temporary_sibling(target)
+    _replace(target, old)
+    try:
+        _replace(temporary, target)
+    except BaseException:
+        old.replace(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync_tree(folder: Path) -> None:
+    """Ask the system to put every file of `folder` on disk, so that the rename cannot outrun them."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            file = Path(parent, name)
+            if file.is_file() and not file.is_symlink():
+                with file.open("rb") as handle, suppress(OSError):
+                    os.fsync(handle.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    # Not every system lets a folder be opened; the rename is then only as durable as it makes it.
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
