@@ -33,7 +33,7 @@ evaluate: $(DEV)/.installed
 $(RUNTIME)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(RUNTIME)
 	$(RUNTIME)/bin/python -m pip install --quiet --upgrade pip
-	$(RUNTIME)/bin/python -m pip install --quiet --editable ".[demo]"
+	PYTHONWARNINGS=ignore $(RUNTIME)/bin/python -m pip install --quiet --editable ".[demo]"
 	touch $@
 
 # OpenCV's contrib build writes the same cv2 package as the core build: the tests need it as the
@@ -42,7 +42,7 @@ $(DEV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/python -m pip install --quiet --upgrade pip
 	$(DEV)/bin/python -m pip install --quiet $(TORCH)
-	$(DEV)/bin/python -m pip install --quiet --editable ".[demo,train,export,evaluate,dev,bench]"
+	PYTHONWARNINGS=ignore $(DEV)/bin/python -m pip install --quiet --editable ".[demo,train,export,evaluate,dev,bench]"
 	$(DEV)/bin/python -m pip install --quiet --no-deps --force-reinstall \
 		"opencv-contrib-python-headless==$$($(DEV)/bin/python -c 'from importlib.metadata import version; print(version("opencv-python-headless"))')"
 	touch $@

@@ -1,0 +1,26 @@
+"""What can go wrong while a checkpoint becomes a bundle; each error names what came and what was expected."""
+
+from typing import TYPE_CHECKING
+
+from gen2seg_runtime.errors import Gen2SegError
+
+if TYPE_CHECKING:
+    from gen2seg_export.control import ControlReport
+    from gen2seg_export.parity import ParityReport
+
+
+class ExportError(Gen2SegError, ValueError):
+    """The request or the network cannot be turned into a bundle."""
+
+
+class UnsupportedBackboneError(ExportError):
+    """The backbone has no exporter in this version."""
+
+
+class ParityError(ExportError):
+    """The bundle differs from the PyTorch network too much, or the gate saw no planted fault."""
+
+    def __init__(self, message: str, parity: "ParityReport", control: "ControlReport") -> None:
+        super().__init__(message)
+        self.parity = parity
+        self.control = control
