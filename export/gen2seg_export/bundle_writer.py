@@ -9,7 +9,8 @@ from pathlib import Path
 import onnx
 
 from gen2seg.backbones import Backbone
-from gen2seg_export.backbones import BundleDefaults, ExportSpec
+from gen2seg.backbones.defaults import BundleDefaults
+from gen2seg_export.backbones import ExportSpec
 from gen2seg_export.onnx_graph import GraphSpec
 from gen2seg_export.source import Source
 from gen2seg_runtime.manifest import (

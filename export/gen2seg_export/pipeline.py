@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gen2seg.backbones import get_backbone
-from gen2seg_export.backbones import BundleDefaults, ExportSpec, get_export_spec
+from gen2seg.backbones.defaults import BundleDefaults
+from gen2seg_export.backbones import get_export_spec
 from gen2seg_export.bundle_writer import bundle_bytes, draft_manifest, write_manifest, write_model
 from gen2seg_export.control import ControlReport, negative_control
 from gen2seg_export.errors import ExportError, ParityError
@@ -100,6 +101,7 @@ def export_bundle(
     Raises:
         UnsupportedBackboneError: this version has no exporter for it.
         CheckpointError: the checkpoint is missing or is not what the backbone needs.
+        BundleDefaultsError: a value of `settings`, or of the checkpoint's defaults, is unknown or out of range.
         ExportError: contradicting arguments, a network that cannot be exported, a bundle above `max_bytes`.
         ParityError: the bundle or the negative control fails the gate and `force` is off; no bundle then.
         OutputExistsError, OutputError: `output` exists, or cannot be written.
@@ -112,7 +114,7 @@ def export_bundle(
     with atomic_directory(output, overwrite=overwrite) as root:
         tell("load", "random weights" if random_weights else str(checkpoint))
         source = _open_source(backbone, checkpoint, random_weights, architecture)
-        defaults = _defaults(spec, source, settings or {})
+        defaults = _defaults(network.defaults, source, settings or {})
 
         tell("export", f"{source.parameters:,} parameters to ONNX opset {graph.opset}")
         model = export_graph(source.module, graph)
@@ -172,11 +174,11 @@ def _open_source(
     return random_source(backbone, architecture)
 
 
-def _defaults(spec: ExportSpec, source: Source, settings: Mapping[str, float]) -> BundleDefaults:
+def _defaults(usual: BundleDefaults, source: Source, settings: Mapping[str, float]) -> BundleDefaults:
     own = source.metadata.get("bundle_defaults", {})
     if not isinstance(own, Mapping):
         raise ExportError(f"metadata.bundle_defaults must be a table, got {own!r}")
-    return spec.defaults.updated({**own, **settings})
+    return usual.updated({**own, **settings})
 
 
 def _picture_folder(images: str | os.PathLike[str] | None) -> Path | None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from gen2seg_runtime.errors import Gen2SegError
 
+from .defaults import BundleDefaults
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -25,6 +27,7 @@ class Backbone:
     std: tuple[float, float, float]
     normalization: str  # how raw output becomes colours, as in the bundle's manifest
     prompt_mode: str  # the mode that suits its colours
+    defaults: BundleDefaults
 
 
 def _build_tiny(architecture: dict[str, Any]) -> "nn.Module":
@@ -46,6 +49,10 @@ BACKBONES = {
         std=(0.5, 0.5, 0.5),
         normalization="fixed",
         prompt_mode="metric",
+        # Chosen on the development sets; how, is in docs/embedded-model.md.
+        defaults=BundleDefaults(
+            size=512, enlarge_below=384, distance=30, instance_distance=25, background=20, min_area=16
+        ),
     ),
 }
 

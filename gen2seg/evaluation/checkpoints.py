@@ -15,9 +15,6 @@ from gen2seg_runtime.preprocess import network_input, plan_geometry
 if TYPE_CHECKING:
     from torch import nn
 
-# The resize rule of the exported bundles; a checkpoint does not carry one.
-CHECKPOINT_RESIZE = ResizeSpec(rule="longest_side", size=640, enlarge_below=384)
-
 
 class CheckpointSystem(ColorSystem):
     """A checkpoint folder (config.json, model.safetensors) run by PyTorch in float32.
@@ -45,14 +42,17 @@ class CheckpointSystem(ColorSystem):
         self._module: nn.Module
         self._module, config = load_weights(folder)
         self._backbone = get_backbone(config["backbone"])
+        # What its bundle would say: the exporter starts from the same record.
+        own = config.get("metadata", {}).get("bundle_defaults", {})
+        defaults = self._backbone.defaults.updated(own)
         self._input = InputSpec(
             mean=self._backbone.mean,
             std=self._backbone.std,
             pad=PadSpec(multiple=self._backbone.stride),
-            resize=CHECKPOINT_RESIZE,
+            resize=ResizeSpec(rule="longest_side", size=defaults.size, enlarge_below=defaults.enlarge_below),
         )
         self._output = OutputSpec(normalization=self._backbone.normalization)
-        self._prompt = PromptSpec(mode=self._backbone.prompt_mode)
+        self._prompt = PromptSpec(mode=self._backbone.prompt_mode, distance=defaults.distance)
 
     def prepare(self, image: np.ndarray) -> Encoding:
         import torch

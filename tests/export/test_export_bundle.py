@@ -8,6 +8,8 @@ import onnx
 import pytest
 from PIL import Image
 
+from gen2seg.backbones import get_backbone
+from gen2seg.backbones.defaults import BundleDefaultsError
 from gen2seg_export import control, pipeline
 from gen2seg_export.control import ControlReport
 from gen2seg_export.errors import ExportError, ParityError, UnsupportedBackboneError
@@ -28,10 +30,11 @@ def test_the_manifest_tells_what_is_there(exported: ExportReport, source: Source
     assert manifest.weights.parameters == source.parameters
     assert manifest.weights.sha256 == source.sha256
     assert (manifest.precision.weights, manifest.precision.compute) == ("float16", "float32")
-    assert (manifest.prompt.mode, manifest.prompt.distance) == ("metric", 40.0)
+    usual = get_backbone("tiny").defaults
+    assert (manifest.prompt.mode, manifest.prompt.distance) == ("metric", usual.distance)
     assert manifest.input.dynamic
-    assert (manifest.input.resize.rule, manifest.input.resize.size) == ("longest_side", 640)
-    assert manifest.input.resize.enlarge_below == 384
+    assert (manifest.input.resize.rule, manifest.input.resize.size) == ("longest_side", usual.size)
+    assert manifest.input.resize.enlarge_below == usual.enlarge_below
     assert manifest.licence.weights == "Apache-2.0"
     assert "diagnosis" in " ".join(manifest.licence.use_limits)
     assert "Trained" not in manifest.licence.attribution
@@ -251,7 +254,7 @@ def test_backbones_of_other_versions(backbone: str, tmp_path: Path):
 def test_contradicting_arguments(arguments: dict, message: str, tmp_path: Path, architecture: dict):
     if arguments.get("random_weights") and "checkpoint" not in arguments:
         arguments = {"architecture": architecture, **arguments}
-    with pytest.raises(ExportError, match=message):
+    with pytest.raises((ExportError, BundleDefaultsError), match=message):
         export_bundle(tmp_path / "b", **arguments)
     assert list(tmp_path.iterdir()) == []
 
