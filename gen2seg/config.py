@@ -12,6 +12,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from gen2seg_kernels.loss.config import LossConfig
 from gen2seg_runtime.errors import Gen2SegError
 
 
@@ -37,15 +38,22 @@ class StageConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Procedural scenes; `first_seed` separates runs that must not share scenes."""
+    """Procedural scenes; `first_seed` separates runs that must not share scenes.
+
+    Scenes keep their layout at every size, so a larger size means larger objects, in pixels. `cycle` takes
+    the stages in turn, one a step, and trains on all of them at once.
+    """
 
     stages: tuple[StageConfig, ...] = (StageConfig(0, 256, 8),)
+    cycle: bool = False
     first_seed: int = 0
     workers: int = 1
 
     def __post_init__(self) -> None:
         starts = [stage.from_step for stage in self.stages]
-        if not starts or starts[0] != 0 or starts != sorted(set(starts)):
+        if self.cycle and (not starts or any(starts)):
+            raise ConfigError(f"data.stages of a cycle all start at step 0, got from_step {starts}")
+        if not self.cycle and (not starts or starts[0] != 0 or starts != sorted(set(starts))):
             raise ConfigError(f"data.stages must start at step 0 and rise, got from_step {starts}")
         if self.workers < 0 or self.first_seed < 0:
             raise ConfigError(f"data.workers and data.first_seed must be >= 0, got {self.workers}, {self.first_seed}")
@@ -66,13 +74,22 @@ class OptimizerConfig:
     ema_decay: float = 0.998
 
     def __post_init__(self) -> None:
-        if self.lr <= 0 or self.gradient_clip <= 0 or self.accumulate < 1:
+        if not (self.lr > 0 and self.gradient_clip > 0 and self.accumulate >= 1):  # NaN fails too
             raise ConfigError(
                 "optimizer.lr and optimizer.gradient_clip must be positive and optimizer.accumulate >= 1, "
                 f"got {self.lr}, {self.gradient_clip}, {self.accumulate}"
             )
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"optimizer.ema_decay must be in [0, 1), got {self.ema_decay}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"optimizer.betas must be in [0, 1), got {self.betas}")
+        if not (
+            self.weight_decay >= 0 and self.warmup_steps >= 0 and self.decay_steps >= 0 and self.final_lr_ratio >= 0
+        ):
+            raise ConfigError(
+                "optimizer.weight_decay, warmup_steps, decay_steps and final_lr_ratio must be >= 0, got "
+                f"{self.weight_decay}, {self.warmup_steps}, {self.decay_steps}, {self.final_lr_ratio}"
+            )
 
 
 @dataclass(frozen=True)
@@ -92,6 +109,10 @@ class ObjectiveConfig:
             raise ConfigError(
                 "objective.reconstruction pretrains on damaged pictures and goes alone: set the others to 0"
             )
+        try:
+            LossConfig(**self.coloring_options)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"objective.coloring_options: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -150,7 +171,7 @@ def load_config(name_or_path: str, overrides: list[str] | tuple[str, ...] = ()) 
 
 def _read(name_or_path: str) -> tuple[str, str]:
     path = Path(name_or_path)
-    if path.suffix == ".toml" or path.exists():
+    if path.suffix == ".toml" or path.is_file():
         try:
             return str(path), path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

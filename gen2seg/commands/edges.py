@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from gen2seg.commands.batch import run_batch
-from gen2seg.commands.options import bundle_option, expand_inputs, json_option, unique_stems
+from gen2seg.commands.options import bundle_option, expand_inputs, json_option, refuse_own_inputs, unique_stems
 
 
 @click.command("edges")
@@ -36,6 +36,7 @@ def command(inputs: tuple[Path, ...], bundle: Path | None, output: Path, as_json
         targets = {files[0]: output}
     else:
         targets = {path: output / f"{stem}.png" for path, stem in unique_stems(files, output).items()}
+    refuse_own_inputs(files, targets.values())
     from gen2seg.folders import make_folder
     from gen2seg_runtime import Segmenter
     from gen2seg_runtime.formats import write_edges_png

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from gen2seg.commands.batch import run_batch
-from gen2seg.commands.options import bundle_option, expand_inputs, json_option, unique_stems
+from gen2seg.commands.options import bundle_option, expand_inputs, json_option, refuse_own_inputs, unique_stems
 
 
 @click.command("instances")
@@ -34,6 +34,7 @@ def command(inputs: tuple[Path, ...], bundle: Path | None, output: Path, as_json
     """
     files = expand_inputs(inputs)
     names = unique_stems(files, output)
+    refuse_own_inputs(files, (output / f"{name}.png" for name in names.values()))
     from gen2seg.folders import make_folder
     from gen2seg_runtime import Segmenter
     from gen2seg_runtime.formats import write_coco, write_label_png

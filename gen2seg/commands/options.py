@@ -116,6 +116,18 @@ def expand_inputs(inputs: Iterable[Path]) -> list[Path]:
     return files
 
 
+def refuse_own_inputs(files: Iterable[Path], outputs: Iterable[Path]) -> None:
+    """Check that no output would replace a picture that is read.
+
+    Raises:
+        click.UsageError: an output is one of the files.
+    """
+    read = {path.resolve() for path in files}
+    for output in outputs:
+        if output.resolve() in read:
+            raise click.UsageError(f"{output} is a picture to read and would be overwritten; write elsewhere")
+
+
 def unique_stems(files: Sequence[Path], folder: Path) -> dict[Path, str]:
     """The name, without suffix, that each file's outputs get in `folder`.
 

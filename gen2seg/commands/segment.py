@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from gen2seg.commands.options import LabelsType, PointType, bundle_option, emit, json_option
+from gen2seg.commands.options import LabelsType, PointType, bundle_option, emit, json_option, refuse_own_inputs
 
 
 @click.command("segment")
@@ -54,6 +54,7 @@ def command(
         raise click.UsageError(f"{len(points)} points need as many labels, got {len(labels)}")
     if distance is not None and mode == "reference":
         raise click.UsageError("--distance belongs to mode metric")
+    refuse_own_inputs([image], [output])
     from gen2seg_runtime import Segmenter
     from gen2seg_runtime.formats import write_mask_png
     from gen2seg_runtime.images import read_image

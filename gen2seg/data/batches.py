@@ -1,14 +1,12 @@
 """Training batches of procedural scenes; batch number `step` is the same in every run of a config."""
 
-from itertools import pairwise
-
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gen2seg.config import DataConfig, StageConfig
+from gen2seg.config import ConfigError, DataConfig, StageConfig
 
 from .scenes import render_scene
 
@@ -28,31 +26,35 @@ class SceneBatches(Dataset[tuple[Tensor, Tensor]]):
         self.world = world
         for stage in config.stages:
             if stage.batch % world:
-                raise ValueError(f"a batch of {stage.batch} cannot be split over {world} processes")
-        self._first_seeds = self._seeds_at_stages()
+                raise ConfigError(f"a batch of {stage.batch} cannot be split over {world} processes")
 
     def __len__(self) -> int:
         return self.micro_batches
 
-    def stage_of(self, step: int) -> tuple[int, StageConfig]:
-        index = max(i for i, stage in enumerate(self.config.stages) if stage.from_step <= step)
-        return index, self.config.stages[index]
-
-    def _seeds_at_stages(self) -> list[int]:
-        seeds = [self.config.first_seed]
+    def stage_of(self, step: int) -> StageConfig:
+        """Size and batch of the scenes of a step."""
         stages = self.config.stages
-        for stage, following in pairwise(stages):
-            micro = (following.from_step - stage.from_step) * self.accumulate
-            seeds.append(seeds[-1] + micro * stage.batch)
-        return seeds
+        if self.config.cycle:
+            return stages[step % len(stages)]
+        return max((stage for stage in stages if stage.from_step <= step), key=lambda stage: stage.from_step)
+
+    def scenes_before(self, step: int) -> int:
+        """How many scenes the steps before `step` take, over all processes."""
+        stages = self.config.stages
+        if self.config.cycle:
+            rounds, rest = divmod(step, len(stages))
+            scenes = rounds * sum(s.batch for s in stages) + sum(s.batch for s in stages[:rest])
+        else:
+            ends = [min(step, following.from_step) for following in stages[1:]] + [step]
+            scenes = sum(max(0, end - s.from_step) * s.batch for s, end in zip(stages, ends, strict=True))
+        return scenes * self.accumulate
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         cv2.setNumThreads(1)  # the processes are the parallelism; OpenCV's pool would fight them
-        step = index // self.accumulate
-        which, stage = self.stage_of(step)
+        step, micro = divmod(index, self.accumulate)
+        stage = self.stage_of(step)
         share = stage.batch // self.world
-        within = index - stage.from_step * self.accumulate
-        first = self._first_seeds[which] + within * stage.batch + self.rank * share
+        first = self.config.first_seed + self.scenes_before(step) + micro * stage.batch + self.rank * share
         scenes = [render_scene(first + i, stage.size) for i in range(share)]
         images = np.stack([rgb for rgb, _ in scenes]).transpose(0, 3, 1, 2)
         labels = np.stack([ids for _, ids in scenes])

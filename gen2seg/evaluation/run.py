@@ -1,6 +1,7 @@
 """The evaluation: every system answers the same clicks on every image, one or several processes."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -208,6 +209,7 @@ _worker_systems: dict[str, System] = {}
 
 
 def _open_in_worker(specs: tuple[SystemSpec, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer, once
     cv2.setNumThreads(1)
     _worker_systems.update({spec.name: spec.open() for spec in specs})
 

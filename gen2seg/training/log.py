@@ -1,6 +1,7 @@
 """What a run says while it goes on: a CSV file, TensorBoard if asked for, a bar or plain lines."""
 
 import csv
+import io
 import sys
 import time
 from pathlib import Path
@@ -11,12 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from gen2seg_runtime.files import atomic_write
+
 
 class RunLog:
     """Averages the numbers of `every` steps and writes them; a context manager.
 
-    Rows of an earlier, killed part of the run that lie at or past `first_step` are dropped, so the CSV has
-    each step once.
+    Rows of an earlier, killed part of the run that lie past `first_step` (the steps already done) are dropped,
+    so the CSV has each step once.
     """
 
     def __init__(self, run: Path, first_step: int, steps: int, every: int, tensorboard: bool, quiet: bool) -> None:
@@ -100,7 +103,9 @@ def _rows_before(path: Path, step: int) -> list[dict[str, Any]]:
 
 def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    with atomic_write(path) as file:  # a run killed here must find a whole file when it resumes
+        file.write(text.getvalue().encode())

@@ -13,14 +13,15 @@ def describe(config: TrainConfig) -> str:
     trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
     accumulate = config.optimizer.accumulate
     batches = SceneBatches(config.data, config.steps * accumulate, accumulate)
-    pictures = sum(batches.stage_of(step)[1].batch for step in range(config.steps)) * accumulate
+    pictures = batches.scenes_before(config.steps)
     # Weights, gradients, two AdamW moments and the average, float32 each; activations come on top.
     fixed = 5 * 4 * sum(p.numel() for p in module.parameters())
     lines = [
         f"backbone      {config.backbone}, {trained:,} trained parameters",
         f"steps         {config.steps:,} of {accumulate} micro-batch(es), {pictures:,} pictures",
         *(
-            f"  from step   {stage.from_step:,}: {stage.batch} scenes of {stage.size}x{stage.size}"
+            f"  {'in turn' if config.data.cycle else f'from step   {stage.from_step:,}'}: "
+            f"{stage.batch} scenes of {stage.size}x{stage.size}"
             for stage in config.data.stages
         ),
         f"memory        {fixed / 2**20:.0f} MiB for weights and optimizer, plus activations",

@@ -56,9 +56,11 @@ def train(config: TrainConfig, resume: bool = False) -> Path:
             state.step = step + 1
             log.step(state.step, sum(len(images) for images, _ in micro_batches), values)
             due = state.step % config.checkpoint_every == 0 or state.step == config.steps
-            if main and (due or stop):
+            stopped = _stopped_anywhere(accelerator, stop)
+            if main and (due or stopped):
                 state.save(run, config.keep_checkpoints)
-            if stop:
+            if stopped:
+                accelerator.wait_for_everyone()  # a launcher kills the others as soon as one has left
                 log.say(f"{run}: stopped after step {state.step}; go on with --resume")
                 raise KeyboardInterrupt
     weights = run / "weights"
@@ -120,6 +122,7 @@ def _steps(
         num_workers=config.data.workers,
         prefetch_factor=4 if config.data.workers else None,
         worker_init_fn=_ignore_interrupts,
+        generator=torch.Generator(),  # or it would draw from the global one, once more after each resume
     )
     source = iter(loader)
     for step in range(first, config.steps):
@@ -177,6 +180,14 @@ def _synced(accelerator: Accelerator, model: nn.Module, sync: bool) -> Iterator[
 def _average(state: TrainState, decay: float) -> None:
     for averaged, current in zip(state.ema.parameters(), state.module.parameters(), strict=True):
         averaged.lerp_(current, 1 - decay)
+
+
+def _stopped_anywhere(accelerator: Accelerator, caught: list[int]) -> bool:
+    """Whether a signal has reached any process: all must end after the same step, or some would wait forever."""
+    if accelerator.num_processes == 1:
+        return bool(caught)
+    flag = torch.tensor(float(len(caught)), device=accelerator.device)
+    return float(accelerator.reduce(flag, "sum")) > 0  # type: ignore[arg-type]
 
 
 def _ignore_interrupts(worker: int) -> None:

@@ -55,7 +55,10 @@ class TrainState:
             content = torch.load(path, map_location="cpu", weights_only=True)
             self.module.load_state_dict(content["module"])
             self.ema.load_state_dict(content["ema"])
+            settings = [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups]
             self.optimizer.load_state_dict(content["optimizer"])
+            for group, own in zip(self.optimizer.param_groups, settings, strict=True):
+                group.update(own)  # betas and weight decay are the config's, as everything else is
             self.generator.set_state(content["generator"])
             torch.set_rng_state(content["torch_rng"])
             if self.scaler is not None and content["scaler"] is not None:

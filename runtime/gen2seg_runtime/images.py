@@ -93,11 +93,11 @@ def _check_size(height: int, width: int, limit: int, name: str) -> None:
 
 
 def _from_file(path: Path, limit: int) -> np.ndarray:
-    if not path.exists():
-        raise ImageReadError(f"{path}: no such file")
-    if not path.is_file():
-        raise ImageReadError(f"{path}: not a regular file")
     try:
+        if not path.exists():
+            raise ImageReadError(f"{path}: no such file")
+        if not path.is_file():
+            raise ImageReadError(f"{path}: not a regular file")
         if path.stat().st_size == 0:
             raise ImageReadError(f"{path}: the file is empty")
         with path.open("rb") as file, _open(file, limit) as image:

@@ -36,17 +36,29 @@ def test_overrides_are_typed() -> None:
         ("mixed_precision=int8", "mixed_precision must be"),
         ("objective.contrastive=0.0", "not all 0"),
         ("objective.reconstruction=1.0", "goes alone"),
+        ("objective.coloring_options={nope=1}", "coloring_options: .*'nope'"),
+        ("objective.coloring_options={huber_delta=0}", "huber_delta must be positive"),
+        ("objective.coloring_options={huber_delta='x'}", "objective.coloring_options"),
         ("data.stages=[]", "must start at step 0"),
         ("data.stages=[{from_step=0,size=100,batch=1}]", "multiple of 32"),
         ("data.stages=[{from_step=5,size=128,batch=1}]", "must start at step 0"),
         ("data.workers=-1", "data.workers"),
         ("optimizer.ema_decay=1.0", "ema_decay"),
         ("optimizer.betas=[1]", "optimizer.betas must be"),
+        ("optimizer.betas=[1.0, 0.9]", "optimizer.betas must be in"),
+        ("optimizer.lr=nan", "optimizer.lr"),
+        ("optimizer.weight_decay=-0.1", "optimizer.weight_decay"),
     ],
 )
 def test_bad_override_is_explained(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
         load_config("tiny", [override])
+
+
+def test_a_folder_of_that_name_is_no_configuration(tmp_path, monkeypatch) -> None:
+    (tmp_path / "tiny").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_config("tiny").backbone == "tiny"
 
 
 def test_unknown_name_lists_the_known() -> None:

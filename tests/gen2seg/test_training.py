@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 from gen2seg.backbones import BackboneError, get_backbone
 from gen2seg.backbones.tiny import TinyNet
@@ -18,7 +19,7 @@ from gen2seg.config import ConfigError, DataConfig, OptimizerConfig, StageConfig
 from gen2seg.data.batches import SceneBatches
 from gen2seg.training import cli_entry
 from gen2seg.training.checkpoint import CheckpointError, load_weights, save_weights
-from gen2seg.training.run import train
+from gen2seg.training.run import _begin, _steps, train
 from gen2seg.training.schedule import lr_factor
 from gen2seg.training.state import list_checkpoints
 
@@ -76,6 +77,23 @@ def test_resume_is_exact(tmp_path: Path) -> None:
     ]
 
 
+def test_resume_takes_the_optimizer_settings_of_the_config(tmp_path: Path) -> None:
+    for decay in (0.02, 0.5):
+        config = small_config(tmp_path / "run", 4, checkpoint_every=2, optimizer=OptimizerConfig(weight_decay=decay))
+        state, _ = _begin(config, Accelerator(mixed_precision="no"))
+        if decay == 0.02:
+            state.save(tmp_path / "run", 1)
+        else:
+            state.restore(list_checkpoints(tmp_path / "run")[-1])
+        assert [group["weight_decay"] for group in state.optimizer.param_groups] == [decay, 0.0]
+
+
+def test_reading_batches_leaves_the_global_generator_alone(tmp_path: Path) -> None:
+    before = torch.get_rng_state()
+    next(_steps(small_config(tmp_path, 4), 0, Accelerator(mixed_precision="no")))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_accumulation_equals_one_large_batch(tmp_path: Path) -> None:
     data = DataConfig(stages=(StageConfig(0, 64, 2),), workers=0)
     batches = SceneBatches(data, micro_batches=6, accumulate=3)
@@ -93,6 +111,22 @@ def test_processes_share_a_batch(tmp_path: Path) -> None:
         assert torch.equal(one[index][0], torch.cat([part[index][0] for part in two]))
     with pytest.raises(ValueError, match="cannot be split over 3"):
         SceneBatches(data, 4, 1, 0, world=3)
+
+
+def test_stages_in_turn_use_every_scene_once(tmp_path: Path) -> None:
+    stages = (StageConfig(0, 64, 4), StageConfig(0, 96, 2))
+    batches = SceneBatches(DataConfig(stages=stages, cycle=True, first_seed=7), 8, accumulate=2)
+    assert [batches.stage_of(step).size for step in range(4)] == [64, 96, 64, 96]
+    assert [batches.scenes_before(step) for step in range(5)] == [0, 8, 12, 20, 24]
+    assert [len(batches[i][0]) for i in range(8)] == [4, 4, 2, 2] * 2
+    once = SceneBatches(DataConfig(stages=(StageConfig(0, 64, 24),), first_seed=7), 1, 1)[0][0]
+    assert torch.equal(batches[4][0], once[12:16])  # step 2: seeds 7 + 12 and on, at the first stage's size
+
+
+def test_scenes_before_a_step_of_changing_stages() -> None:
+    stages = (StageConfig(0, 64, 4), StageConfig(3, 96, 2))
+    batches = SceneBatches(DataConfig(stages=stages), 8, 1)
+    assert [batches.scenes_before(step) for step in range(6)] == [0, 4, 8, 12, 14, 16]
 
 
 def test_a_run_is_not_overwritten(tmp_path: Path) -> None:

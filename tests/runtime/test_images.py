@@ -203,6 +203,8 @@ def test_unreadable_files_name_the_file(tmp_path: Path):
             read_image(tmp_path / name)
     with pytest.raises(ImageReadError, match=r"missing\.png: no such file"):
         read_image(tmp_path / "missing.png")
+    with pytest.raises(ImageReadError, match="too long"):
+        read_image(tmp_path / ("a" * 300 + ".png"))
     with pytest.raises(ImageReadError, match="not a regular file"):
         read_image(tmp_path)
 
