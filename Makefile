@@ -13,7 +13,7 @@ demo: $(RUNTIME)/.installed
 	$(RUNTIME)/bin/gen2seg demo $(if $(IMAGE),--image "$(IMAGE)") $(if $(POINT),--point "$(POINT)") -o demo-out
 
 test: $(DEV)/.installed
-	$(DEV)/bin/python -m pytest --cov=gen2seg_runtime --cov=gen2seg_kernels --cov-fail-under=90 $(ARGS)
+	GEN2SEG_REQUIRE_CONTRIB=1 $(DEV)/bin/python -m pytest --cov=gen2seg_runtime --cov=gen2seg_kernels --cov-fail-under=90 $(ARGS)
 
 lint: $(DEV)/.installed
 	$(DEV)/bin/ruff check .

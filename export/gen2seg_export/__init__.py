@@ -1,7 +1,7 @@
 """Turn a checkpoint into a verified bundle that gen2seg_runtime runs.
 
     from gen2seg_export import export_bundle
-    report = export_bundle("build/tiny", checkpoint="runs/tiny/checkpoint", fp16=True)
+    report = export_bundle("build/tiny", checkpoint="runs/tiny/weights", fp16=True)
 
 Importing this package imports nothing heavy; torch and onnx are loaded when a name is first used.
 """

@@ -59,7 +59,7 @@ def cli(
 
     \b
     Examples:
-      gen2seg-export --backbone tiny --checkpoint runs/tiny/checkpoint --fp16 -o build/tiny
+      gen2seg-export --backbone tiny --checkpoint runs/tiny/weights --fp16 -o build/tiny
       gen2seg-export --backbone tiny --random-weights -o build/latency-only
     """
     get_export_spec(backbone)  # before torch is loaded: a wrong name should not cost seconds

@@ -25,7 +25,15 @@ def describe(config: TrainConfig) -> str:
             for stage in config.data.stages
         ),
         f"memory        {fixed / 2**20:.0f} MiB for weights and optimizer, plus activations",
+        f"learning rate {config.optimizer.lr:g}, falling over the last "
+        f"{min(config.steps, config.optimizer.decay_steps):,} steps{_never_full(config)}",
         f"precision     {config.mixed_precision}, torch {torch.__version__}",
         f"output        {config.output}",
     ]
     return "\n".join(lines)
+
+
+def _never_full(config: TrainConfig) -> str:
+    if config.steps > config.optimizer.decay_steps + config.optimizer.warmup_steps:
+        return ""
+    return " (the run is too short to reach it: lower optimizer.decay_steps)"

@@ -180,6 +180,8 @@ def _synced(accelerator: Accelerator, model: nn.Module, sync: bool) -> Iterator[
 def _average(state: TrainState, decay: float) -> None:
     for averaged, current in zip(state.ema.parameters(), state.module.parameters(), strict=True):
         averaged.lerp_(current, 1 - decay)
+    for kept, current in zip(state.ema.buffers(), state.module.buffers(), strict=True):
+        kept.copy_(current)
 
 
 def _stopped_anywhere(accelerator: Accelerator, caught: list[int]) -> bool:

@@ -17,11 +17,11 @@ from PIL import Image, PngImagePlugin
 from gen2seg_runtime import strict_json
 from gen2seg_runtime.errors import EncodingFormatError, ImageReadError
 from gen2seg_runtime.files import atomic_write
+from gen2seg_runtime.images import pixel_limit
 from gen2seg_runtime.manifest import InstanceSpec, PromptSpec, record_to_dict
 
 SCHEMA = "gen2seg.encoding/1.0"
 CHUNK = "gen2seg"
-_MAX_SIDE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _parse(text: str, colors: np.ndarray, where: str) -> EncodingData:
     reader.text("schema")
     result = EncodingData(
         colors=colors,
-        size=reader.custom("size", f"[height, width] from 1 to {_MAX_SIDE}", _size),
+        size=reader.custom("size", f"[height, width] of at most {pixel_limit():,} pixels", _size),
         bundle_id=reader.text("bundle_id"),
         bundle_name=reader.text("bundle_name"),
         prompt=PromptSpec.read(reader.section("prompt")),
@@ -106,6 +106,8 @@ def _size(value: object) -> tuple[int, int]:
     if not isinstance(value, list) or len(value) != 2:
         raise ValueError(value)
     for side in value:
-        if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= _MAX_SIDE:
+        if isinstance(side, bool) or not isinstance(side, int) or side < 1:
             raise ValueError(side)
+    if value[0] * value[1] > pixel_limit():  # masks are made at this size: a damaged file must not fill the memory
+        raise ValueError(value)
     return value[0], value[1]

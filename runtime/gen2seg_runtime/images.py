@@ -61,7 +61,7 @@ def read_image(source: Any, *, max_pixels: int | None = None) -> np.ndarray:
         ImageError: another shape or type, NaN or infinity, no pixels or too many.
         ImageReadError: the file is missing, empty, truncated, damaged or of no known format.
     """
-    limit = _pixel_limit(max_pixels)
+    limit = pixel_limit(max_pixels)
     if isinstance(source, np.ndarray):
         return _from_array(source, limit)
     if isinstance(source, Image.Image):
@@ -71,7 +71,12 @@ def read_image(source: Any, *, max_pixels: int | None = None) -> np.ndarray:
     raise ImageError(f"image must be a path, a PIL image or a NumPy array, got {type(source).__name__}")
 
 
-def _pixel_limit(max_pixels: int | None) -> int:
+def pixel_limit(max_pixels: int | None = None) -> int:
+    """How many pixels a picture may have: the argument, else GEN2SEG_MAX_PIXELS, else DEFAULT_MAX_PIXELS.
+
+    Raises:
+        ImageError: the argument or the variable is no positive whole number.
+    """
     if max_pixels is None:
         text = os.environ.get(MAX_PIXELS_VARIABLE, str(DEFAULT_MAX_PIXELS))
         if not text.isdecimal() or int(text) < 1:

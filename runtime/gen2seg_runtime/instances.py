@@ -103,9 +103,16 @@ def find_instances(
         ImageError: wrong shape or type of `colors`, or a parameter out of its range.
     """
     check_colors(colors)
-    if not distance > 0 or min_area < 1 or not np.isfinite([distance, background]).all():
+    numbers = all(isinstance(value, int | float) for value in (distance, background))
+    if (
+        not numbers
+        or not isinstance(min_area, int)
+        or not np.isfinite([distance, background]).all()
+        or distance <= 0
+        or min_area < 1
+    ):
         raise ImageError(
-            "instances need distance > 0, a finite background and min_area >= 1, "
+            "instances need a number distance > 0, a finite background and a whole min_area >= 1, "
             f"got {distance}, {background} and {min_area}"
         )
     colors = np.ascontiguousarray(colors)

@@ -24,8 +24,8 @@ def render_scene(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         seed: 0 or more; the same seed and size give the same scene.
         size: side of the square picture, pixels, at least 64.
     Returns:
-        rgb (size, size, 3) uint8 and labels (size, size) int32: 0 background, 1..N instances.
-        N is at least 1; how many differs by family of scene, mostly 0..80.
+        rgb (size, size, 3) uint8 and labels (size, size) int32: 0 background, else an instance; there is at
+        least one, mostly up to 80. Numbers may be left out where a bend hid the last pixel of an instance.
     Raises:
         ValueError: a negative seed or a size below 64.
     """
