@@ -8,6 +8,10 @@ from gen2seg.data.scenes import render_scene
 SIZE = (480, 640)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="also the large sizes, which take long")
+
+
 @pytest.fixture(scope="session")
 def picture() -> np.ndarray:
     """A generated scene, (480, 640, 3) uint8."""

@@ -5,13 +5,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from hypothesis import given, settings  # noqa: E402
+from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
-from gen2seg_kernels.loss import autograd  # noqa: E402
+from gen2seg_kernels.loss import autograd, eager  # noqa: E402
 from gen2seg_kernels.loss.autograd import instance_coloring_loss, instance_coloring_terms  # noqa: E402
 from gen2seg_kernels.loss.reference import instance_coloring_reference  # noqa: E402
+from gen2seg_kernels.native import load_native  # noqa: E402
 
 LOSS_RTOL, GRAD_RTOL = 1e-6, 1e-5
 # Half types round each gradient entry, at 2**-9 (bfloat16) or 2**-11; the loss is exact for their input.
@@ -21,6 +22,16 @@ GRAD_RTOL_OF = {
     torch.float16: 2**-10,
     torch.bfloat16: 2**-8,
 }
+
+
+@pytest.fixture(params=["compiled", "eager"], autouse=True)
+def way(request, monkeypatch):
+    """Every test here runs through the C extension and through PyTorch operations."""
+    if request.param == "eager":
+        monkeypatch.setattr(autograd, "load_native", lambda: None)
+    elif load_native() is None:
+        pytest.skip("the C extension is not installed")
+    return request.param
 
 
 def run(pred, labels, **options):
@@ -181,7 +192,8 @@ def test_batch_is_the_mean_of_its_images(rng):
     np.testing.assert_allclose(grad, np.concatenate([single[1] for single in singles]) / 3, rtol=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+# The fixture only chooses the way, which stays the same for all examples.
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**32 - 1))
 def test_names_of_labels_and_order_of_pixels_do_not_matter(seed):
     rng = np.random.default_rng(seed)
@@ -208,11 +220,13 @@ def test_far_apart_ids_without_background(rng):
 
 @pytest.mark.parametrize("tile", [1, 100, 5000])
 @pytest.mark.parametrize("rows", [1, 3, 100])
-def test_tile_sizes_change_nothing(rng, monkeypatch, tile, rows):
+def test_tile_sizes_change_nothing(rng, monkeypatch, way, tile, rows):
+    if way == "compiled":
+        pytest.skip("its tiles are fixed when it is compiled")
     pred, labels = random_case(rng, instances=11)
     expected = run(pred, labels)
-    monkeypatch.setattr(autograd, "_TILE_CPU", tile)
-    monkeypatch.setattr(autograd, "_MAX_ROWS", rows)
+    monkeypatch.setattr(eager, "_TILE_CPU", tile)
+    monkeypatch.setattr(eager, "_MAX_ROWS", rows)
     loss, grad = run(pred, labels)
     assert loss == pytest.approx(expected[0], rel=1e-7)
     np.testing.assert_allclose(grad, expected[1], rtol=1e-6, atol=1e-12)
@@ -315,7 +329,7 @@ def test_no_tensor_of_pixels_times_instances(instances):
     labels = torch.arange(size * size).reshape(1, size, size) % (instances + 1)
     with LargestTensor() as largest:
         instance_coloring_loss(pred, labels).backward()
-    assert size * size < largest.elements <= autograd._TILE_CPU + autograd._MAX_ROWS
+    assert size * size < largest.elements <= eager._TILE_CPU + eager._MAX_ROWS
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,16 @@
-"""The public face of prompting: checks the arguments, chooses the mode, combines the points."""
+"""The public face of prompting: checks the arguments and chooses the mode and what computes it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gen2seg_kernels.prompt import lazy, metric
-from gen2seg_kernels.prompt.points import (
-    check_colors,
-    check_labels,
-    check_number,
-    check_points,
-    check_positive,
-    check_prompts,
-)
+from gen2seg_kernels.native import load_native
+from gen2seg_kernels.prompt import cpu, plain
+from gen2seg_kernels.prompt.metric import MetricCut
+from gen2seg_kernels.prompt.points import check_colors, check_number, check_positive, check_prompts
+from gen2seg_kernels.prompt.request import ReferenceCut, check_prompt
 
 MODES = ("reference", "metric")
 
@@ -30,6 +27,7 @@ def prompt_mask(
     *,
     distance: float = 40.0,
     connected: bool = True,
+    threads: int | None = None,
 ) -> Mask:
     """Mask of what the points mark on a colour image.
 
@@ -47,6 +45,8 @@ def prompt_mask(
         labels: (N,) 1 = positive, 0 = negative; None = all positive.
         distance: mode metric: colour distance (colours 0..255) below which a pixel belongs.
         connected: mode metric: keep only what is connected to the point (8 neighbours).
+        threads: at most so many; None for the environment variable GEN2SEG_NUM_THREADS, or else one per
+            usable core. The mask does not depend on it.
 
     Returns:
         (H, W) bool: the union of the positive points' masks less the union of the negative ones'; empty
@@ -55,11 +55,12 @@ def prompt_mask(
     Raises:
         TypeError: `colors` is not a uint8 array, or a number or point is of another type.
         ValueError: wrong shape, unknown mode, no points, a point that is NaN or outside the image, a
-            label other than 0 and 1, `sigma` or `distance` not positive.
+            label other than 0 and 1, `sigma`, `distance` or `threads` not positive.
     """
-    field = lazy.ColorField(check_colors(colors))
-    one_point = _mode(field, mode, sigma, threshold, distance, connected)
-    return _combine(field, points, labels, one_point)
+    checked = check_colors(colors)
+    cut = _cut(mode, sigma, threshold, distance, connected)
+    prompt = check_prompt(points, labels, *checked.shape[:2])
+    return _implementation().masks(checked, [prompt], cut, threads)[0]
 
 
 def prompt_masks(
@@ -72,6 +73,7 @@ def prompt_masks(
     *,
     distance: float = 40.0,
     connected: bool = True,
+    threads: int | None = None,
 ) -> NDArray[np.bool_]:
     """Masks of K prompts on one colour image; what the prompts have in common is computed once.
 
@@ -79,7 +81,7 @@ def prompt_masks(
         colors: (H, W, 3) uint8.
         prompts: K lists of points, each as in `prompt_mask`.
         labels: K lists of labels (or None for a prompt whose points are all positive); None = all positive.
-        sigma, threshold, mode, distance, connected: as in `prompt_mask`.
+        sigma, threshold, mode, distance, connected, threads: as in `prompt_mask`.
 
     Returns:
         (K, H, W) bool, each equal to `prompt_mask` of that prompt.
@@ -87,13 +89,13 @@ def prompt_masks(
     Raises:
         TypeError, ValueError: as `prompt_mask`, or `labels` does not hold one entry per prompt.
     """
-    field = lazy.ColorField(check_colors(colors))
+    checked = check_colors(colors)
     check_prompts(prompts, labels)
-    one_point = _mode(field, mode, sigma, threshold, distance, connected)
-    masks = np.empty((len(prompts), field.height, field.width), bool)
-    for k, points in enumerate(prompts):
-        masks[k] = _combine(field, points, None if labels is None else labels[k], one_point)
-    return masks
+    cut = _cut(mode, sigma, threshold, distance, connected)
+    signs = [None] * len(prompts) if labels is None else labels
+    size = checked.shape[:2]
+    requests = [check_prompt(points, sign, *size) for points, sign in zip(prompts, signs, strict=True)]
+    return _implementation().masks(checked, requests, cut, threads)
 
 
 def prompt_mask_with_confidence(
@@ -103,6 +105,7 @@ def prompt_mask_with_confidence(
     *,
     distance: float = 40.0,
     connected: bool = True,
+    threads: int | None = None,
 ) -> tuple[Mask, float]:
     """Mask in mode "metric", and how sure its border is.
 
@@ -112,7 +115,7 @@ def prompt_mask_with_confidence(
     Of several points it is the same ratio for the combined masks; an empty mask has confidence 0.
 
     Args:
-        colors, points, labels, distance, connected: as in `prompt_mask`.
+        colors, points, labels, distance, connected, threads: as in `prompt_mask`.
 
     Returns:
         (H, W) bool as `prompt_mask(..., mode="metric")` gives, and the confidence in [0, 1].
@@ -120,48 +123,20 @@ def prompt_mask_with_confidence(
     Raises:
         TypeError, ValueError: as `prompt_mask`.
     """
-    field = lazy.ColorField(check_colors(colors))
-    cut = metric.MetricCut(check_positive("distance", distance), connected)
-    places = check_points(points, field.height, field.width)
-    positive = check_labels(labels, len(places))
-    empty = (field.height, field.width)
-    # Rows: inner, middle, outer of the positive points; of the negative ones.
-    parts = np.zeros((2, 3, *empty), bool)
-    for place, sign in zip(places, positive, strict=True):
-        parts[0 if sign else 1] |= metric.point_mask_range(field, place, cut)
-    mask = parts[0, 1] & ~parts[1, 1]
-    if not mask.any():
-        return mask, 0.0
-    # The smallest mask loses what the largest negatives take, the largest what the smallest do.
-    return mask, metric.confidence_of(parts[0, 0] & ~parts[1, 2], parts[0, 2] & ~parts[1, 0])
+    checked = check_colors(colors)
+    cut = MetricCut(check_positive("distance", distance), bool(connected))
+    prompt = check_prompt(points, labels, *checked.shape[:2])
+    return _implementation().mask_with_confidence(checked, prompt, cut, threads)
 
 
-def _mode(
-    field: lazy.ColorField, mode: str, sigma: float, threshold: float, distance: float, connected: bool
-) -> Callable[[NDArray[np.float64]], Mask]:
-    """The function from a checked point to its mask, its options checked."""
+def _implementation() -> ModuleType:
+    return plain if load_native() is None else cpu
+
+
+def _cut(mode: str, sigma: float, threshold: float, distance: float, connected: bool) -> ReferenceCut | MetricCut:
+    """The options of a mode, checked."""
     if mode == "reference":
-        width, cut = check_positive("sigma", sigma), check_number("threshold", threshold)
-        return lambda point: lazy.point_mask(field, point, width, cut)
+        return ReferenceCut(check_positive("sigma", sigma), check_number("threshold", threshold))
     if mode == "metric":
-        how = metric.MetricCut(check_positive("distance", distance), connected)
-        return lambda point: metric.point_mask(field, point, how)
+        return MetricCut(check_positive("distance", distance), bool(connected))
     raise ValueError(f"unknown mode {mode!r}; known: {', '.join(MODES)}")
-
-
-def _combine(
-    field: lazy.ColorField,
-    points: ArrayLike,
-    labels: ArrayLike | None,
-    one_point: Callable[[NDArray[np.float64]], Mask],
-) -> Mask:
-    places = check_points(points, field.height, field.width)
-    positive = check_labels(labels, len(places))
-    mask = np.zeros((field.height, field.width), bool)
-    if not positive.any():
-        return mask
-    for place in places[positive]:
-        mask |= one_point(place)
-    for place in places[~positive]:
-        mask &= ~one_point(place)
-    return mask

@@ -1,0 +1,21 @@
+/* The Python functions of each part, for the module's table. */
+#ifndef GEN2SEG_METHODS_H
+#define GEN2SEG_METHODS_H
+
+#include <Python.h>
+
+PyObject *g2s_py_loss_image(PyObject *module, PyObject *args);
+PyObject *g2s_py_prompt_reference(PyObject *module, PyObject *args);
+PyObject *g2s_py_prompt_metric(PyObject *module, PyObject *args);
+PyObject *g2s_py_use_isa(PyObject *module, PyObject *args);
+PyObject *g2s_py_filter_weights(PyObject *module, PyObject *args);
+
+#define G2S_PROMPT_METHODS                                                    \
+    {"prompt_reference", g2s_py_prompt_reference, METH_VARARGS, NULL},        \
+    {"prompt_metric", g2s_py_prompt_metric, METH_VARARGS, NULL},              \
+    {"use_isa", g2s_py_use_isa, METH_VARARGS, NULL},                          \
+    {"filter_weights", g2s_py_filter_weights, METH_NOARGS, NULL},
+
+#define G2S_LOSS_METHODS {"loss_image", g2s_py_loss_image, METH_VARARGS, NULL},
+
+#endif
