@@ -6,6 +6,7 @@ export GEN2SEG_DATA
 RUNTIME := .venv-runtime
 DEV := .venv
 TORCH := torch==2.14.1 torchvision==0.29.1
+NATIVE := setup.py $(wildcard kernels/gen2seg_kernels/csrc/*)
 
 .PHONY: demo test lint bench gpu-check evaluate clean
 
@@ -30,7 +31,7 @@ gpu-check: $(DEV)/.installed
 evaluate: $(DEV)/.installed
 	$(DEV)/bin/gen2seg evaluate --data "$(GEN2SEG_DATA)" --system tiny,rgb,floodfill,felzenszwalb -o reports/evaluation
 
-$(RUNTIME)/.installed: pyproject.toml
+$(RUNTIME)/.installed: pyproject.toml $(NATIVE)
 	$(PYTHON) -m venv $(RUNTIME)
 	$(RUNTIME)/bin/python -m pip install --quiet --upgrade pip
 	PYTHONWARNINGS=ignore $(RUNTIME)/bin/python -m pip install --quiet --editable ".[demo]"
@@ -38,7 +39,7 @@ $(RUNTIME)/.installed: pyproject.toml
 
 # OpenCV's contrib build writes the same cv2 package as the core build: the tests need it as the
 # rival of our filter, so it goes in last, over the core build, at the same version.
-$(DEV)/.installed: pyproject.toml
+$(DEV)/.installed: pyproject.toml $(NATIVE)
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/python -m pip install --quiet --upgrade pip
 	$(DEV)/bin/python -m pip install --quiet $(TORCH)

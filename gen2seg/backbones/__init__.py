@@ -51,7 +51,7 @@ BACKBONES = {
         prompt_mode="metric",
         # Chosen on the development sets; how, is in docs/embedded-model.md.
         defaults=BundleDefaults(
-            size=512, enlarge_below=384, distance=30, instance_distance=25, background=20, min_area=16
+            size=640, enlarge_below=384, distance=30, instance_distance=25, background=20, min_area=16
         ),
     ),
 }
