@@ -29,7 +29,8 @@ gpu-check: $(DEV)/.installed
 	$(DEV)/bin/python -m bench.gpu_check
 
 evaluate: $(DEV)/.installed
-	$(DEV)/bin/gen2seg evaluate --data "$(GEN2SEG_DATA)" --system tiny,rgb,floodfill,felzenszwalb -o reports/evaluation
+	$(DEV)/bin/gen2seg evaluate --data "$(GEN2SEG_DATA)" --system tiny,rgb,floodfill,felzenszwalb \
+		--jobs "$$(nproc)" -o reports/evaluation
 
 $(RUNTIME)/.installed: pyproject.toml $(NATIVE)
 	$(PYTHON) -m venv $(RUNTIME)
