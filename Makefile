@@ -44,7 +44,7 @@ $(DEV)/.installed: pyproject.toml $(NATIVE)
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/python -m pip install --quiet --upgrade pip
 	$(DEV)/bin/python -m pip install --quiet $(TORCH)
-	PYTHONWARNINGS=ignore $(DEV)/bin/python -m pip install --quiet --editable ".[demo,train,export,evaluate,dev,bench]"
+	PYTHONWARNINGS=ignore $(DEV)/bin/python -m pip install --quiet --editable ".[demo,train,export,tensorrt-rtx,evaluate,dev,bench]"
 	$(DEV)/bin/python -m pip install --quiet --no-deps --force-reinstall \
 		"opencv-contrib-python-headless==$$($(DEV)/bin/python -c 'from importlib.metadata import version; print(version("opencv-python-headless"))')"
 	touch $@
