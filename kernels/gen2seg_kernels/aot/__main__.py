@@ -104,7 +104,9 @@ def _print_table(contract: Contract) -> None:
         for target in kernel.targets:
             spilled = target.spill_store_bytes + target.spill_load_bytes
             total += spilled
-            cells[target.sm] = f"{target.registers}/{target.shared_bytes}" + (f" [red]+{spilled}[/red]" if spilled else "")
+            cells[target.sm] = f"{target.registers}/{target.shared_bytes}" + (
+                f" [red]+{spilled}[/red]" if spilled else ""
+            )
         warps = "/".join(sorted({str(target.block[0] // 32) for target in kernel.targets}))
         table.add_row(name, warps, *(cells.get(sm, "-") for sm in archs))
     console = Console()

@@ -16,6 +16,7 @@ from gen2seg_kernels.aot.compile import Compiled, compile_variant
 from gen2seg_kernels.aot.contract import FILE_NAME, Contract, Kernel, Target, to_json
 from gen2seg_kernels.aot.discover import all_variants, targets_of
 from gen2seg_kernels.aot.errors import KernelBuildError, KernelOutputError
+from gen2seg_kernels.aot.grid import names_in_rule
 
 Job = tuple[str, int]  # a variant's name and an architecture
 
@@ -108,9 +109,14 @@ def _kernel(results: list[tuple[int, Compiled]]) -> Kernel:
     first = results[0][1]
     for sm, other in results:
         if (other.parameters, other.entry.name) != (first.parameters, first.entry.name):
-            raise KernelBuildError(f"kernel {first.name!r} takes other parameters on sm_{sm} than on sm_{results[0][0]}")
+            raise KernelBuildError(
+                f"kernel {first.name!r} takes other parameters on sm_{sm} than on sm_{results[0][0]}"
+            )
     targets = tuple(_target(sm, result) for sm, result in results)
-    return Kernel(first.name, first.doc, first.entry.name, first.parameters, targets)
+    named = set().union(*(names_in_rule(rule) for target in targets for rule in target.grid))
+    known = {parameter.name for parameter in first.parameters}.union(*(target.constants for target in targets))
+    extra = tuple(sorted(named - known))
+    return Kernel(first.name, first.doc, first.entry.name, first.parameters, extra, targets)
 
 
 def _target(sm: int, result: Compiled) -> Target:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gen2seg_kernels.aot.errors import ContractError, CubinIntegrityError
-from gen2seg_kernels.aot.grid import check_rule
+from gen2seg_kernels.aot.grid import names_in_rule
 from gen2seg_kernels.aot.types import check_type
 
 SCHEMA = 1
@@ -52,11 +52,12 @@ class Target:
         exact: whether it runs on this architecture only.
         file: name of the compiled file, beside the contract.
         bytes, sha256: of that file.
-        grid: rules for x, y, z over integer parameters and constants, see `grid.py`.
+        grid: rules for x, y, z over integer parameters, grid arguments and constants, see `grid.py`.
         block: threads in x, y, z.
         shared_bytes: dynamic shared memory of a launch.
         registers: of a thread.
         spill_store_bytes, spill_load_bytes, stack_bytes: of a thread, as the assembler tells.
+        constants: the arguments that were fixed when it was compiled.
     """
 
     sm: int
@@ -76,12 +77,22 @@ class Target:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel: its name is the stem of its files, `entry` the name inside them."""
+    """A kernel.
+
+    Attributes:
+        name: stem of its files.
+        doc: what it computes, in a line.
+        entry: its name inside the files.
+        parameters: in the order of the launch.
+        grid_arguments: whole numbers that only the grid needs, no parameter holds.
+        targets: one per architecture.
+    """
 
     name: str
     doc: str
     entry: str
     parameters: tuple[Parameter, ...]
+    grid_arguments: tuple[str, ...]
     targets: tuple[Target, ...]
 
     def target(self, sm: int) -> Target:
@@ -153,7 +164,9 @@ def read_cubin(folder: Path, target: Target) -> bytes:
     """
     path = folder / target.file
     if path.is_symlink() or not path.is_file():
-        raise CubinIntegrityError(f"{path}: expected a compiled kernel, found {'a link' if path.is_symlink() else 'none'}")
+        raise CubinIntegrityError(
+            f"{path}: expected a compiled kernel, found {'a link' if path.is_symlink() else 'none'}"
+        )
     with path.open("rb") as file:
         data = file.read(target.bytes + 1)
     if len(data) != target.bytes:
@@ -169,19 +182,27 @@ def _kernel(item: dict[str, Any]) -> Kernel:
     names = [parameter.name for parameter in parameters]
     if len(set(names)) != len(names):
         raise ContractError(f"kernel {item['name']!r} has two parameters of one name")
-    targets = tuple(_target(entry, item["name"], parameters) for entry in item["targets"])
-    return Kernel(_is(item["name"], str), _is(item["doc"], str), _is(item["entry"], str), parameters, targets)
+    grid_arguments = tuple(_is(name, str) for name in item["grid_arguments"])
+    integers = {parameter.name for parameter in parameters if parameter.type[0] in "iu"}
+    targets = tuple(_target(entry, item["name"], integers.union(grid_arguments)) for entry in item["targets"])
+    name, doc, entry = (_is(item[key], str) for key in ("name", "doc", "entry"))
+    return Kernel(name, doc, entry, parameters, grid_arguments, targets)
 
 
 def _parameter(entry: dict[str, Any]) -> Parameter:
     parameter = Parameter(**entry)
-    for value, kind in ((parameter.name, str), (parameter.ptx, str), (parameter.scratch, bool), (parameter.alignment, int)):
+    for value, kind in (
+        (parameter.name, str),
+        (parameter.ptx, str),
+        (parameter.scratch, bool),
+        (parameter.alignment, int),
+    ):
         _is(value, kind)
     check_type(parameter.name, parameter.type, parameter.ptx)
     return parameter
 
 
-def _target(entry: dict[str, Any], kernel: str, parameters: tuple[Parameter, ...]) -> Target:
+def _target(entry: dict[str, Any], kernel: str, integers: set[str]) -> Target:
     target = Target(**{**entry, "grid": tuple(entry["grid"]), "block": tuple(entry["block"])})
     for name in ("sm", "bytes", "shared_bytes", "registers", "spill_store_bytes", "spill_load_bytes", "stack_bytes"):
         if _is(getattr(target, name), int) < 0:
@@ -191,9 +212,9 @@ def _target(entry: dict[str, Any], kernel: str, parameters: tuple[Parameter, ...
         raise ContractError(f"kernel {kernel!r}: {target.file!r} is no name of a compiled file")
     if len(target.grid) != 3 or len(target.block) != 3 or not all(_is(n, int) >= 1 for n in target.block):
         raise ContractError(f"kernel {kernel!r}: grid and block have three sizes, got {target.grid}, {target.block}")
-    names = {parameter.name for parameter in parameters if parameter.type[0] in "iu"}
-    for rule in target.grid:
-        check_rule(rule, frozenset(names | set(target.constants)))
+    unknown = set().union(*map(names_in_rule, target.grid)) - integers - set(target.constants)
+    if unknown:
+        raise ContractError(f"kernel {kernel!r}: the grid {target.grid} names {sorted(unknown)}, which it has not")
     return target
 
 

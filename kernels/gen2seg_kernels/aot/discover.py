@@ -83,8 +83,5 @@ def refuse_interpreter() -> None:
 def _names_in(function: object) -> set[str]:
     tree = ast.parse(function.src)  # type: ignore[attr-defined]  # JITFunction keeps its source
     own = tree.body[0].name if isinstance(tree.body[0], ast.FunctionDef) else ""
-    return {
-        name
-        for node in ast.walk(tree)
-        for name in ([node.id] if isinstance(node, ast.Name) else [node.attr] if isinstance(node, ast.Attribute) else [])
-    } - {own}
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return (names | {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}) - {own}

@@ -12,11 +12,9 @@ GRID_LIMITS = (2**31 - 1, 65535, 65535)  # of every NVIDIA GPU since compute cap
 _LONGEST = 200  # characters; a rule is short, and nesting stays shallow
 
 
-def check_rule(rule: str, names: frozenset[str]) -> None:
-    """Raises ContractError unless `rule` is a grid rule over these names."""
-    unknown = {node.id for node in ast.walk(_parse(rule)) if isinstance(node, ast.Name)} - names - {"cdiv"}
-    if unknown:
-        raise ContractError(f"grid rule {rule!r} names {sorted(unknown)}; the kernel has {sorted(names)}")
+def names_in_rule(rule: str) -> set[str]:
+    """The names whose values a rule needs. Raises ContractError unless it is a grid rule."""
+    return {node.id for node in ast.walk(_parse(rule)) if isinstance(node, ast.Name)} - {"cdiv"}
 
 
 def evaluate_rule(rule: str, values: Mapping[str, int]) -> int:

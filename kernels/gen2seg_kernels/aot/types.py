@@ -16,9 +16,9 @@ _POINTER = "Q"
 def check_type(name: str, kind: str, ptx: str) -> None:
     """Raises ContractError unless a value of Triton's type `kind` is what PTX calls `ptx` ("u64", "f32", "b16")."""
     letter = _format(name, kind)
-    if not ptx[:1] in {"u", "s", "b", "f"} or not ptx[1:].isdigit() or int(ptx[1:]) != 8 * struct.calcsize(letter):
+    if ptx[:1] not in {"u", "s", "b", "f"} or not ptx[1:].isdigit() or int(ptx[1:]) != 8 * struct.calcsize(letter):
         raise ContractError(f"parameter {name}: {kind} has {8 * struct.calcsize(letter)} bits, PTX says .{ptx}")
-    if (ptx[0] == "f") and letter not in "efd":
+    if ptx[0] == "f" and letter not in "efd":
         raise ContractError(f"parameter {name}: {kind} is whole, PTX says .{ptx}")
 
 
