@@ -1,0 +1,90 @@
+"""Which Triton kernels there are: every file `triton*.py` of the package lists its own in `variants()`."""
+
+import ast
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+
+import gen2seg_kernels
+from gen2seg_kernels.aot.architectures import ARCHITECTURES
+from gen2seg_kernels.aot.errors import KernelBuildError
+from gen2seg_kernels.variants import KernelVariant
+
+
+def triton_modules() -> list[str]:
+    """Names of the package's modules whose file, or a folder above it, is called `triton...`; none is imported."""
+    root = Path(gen2seg_kernels.__path__[0])
+    paths = (path.relative_to(root.parent).with_suffix("") for path in sorted(root.rglob("*.py")))
+    parts = [path.parts[:-1] if path.name == "__init__" else path.parts for path in paths]
+    return [".".join(part) for part in parts if any(name.startswith("triton") for name in part)]
+
+
+def all_variants(modules: Iterable[str]) -> list[KernelVariant]:
+    """The variants that these modules list.
+
+    Raises:
+        KernelBuildError: two variants would write one file, or a variant names an architecture that is not compiled.
+        RuntimeError: see `refuse_interpreter`.
+    """
+    refuse_interpreter()
+    variants = [
+        variant
+        for module in map(importlib.import_module, modules)
+        if callable(getattr(module, "variants", None)) and module.variants.__module__ == module.__name__
+        for variant in module.variants()
+    ]
+    seen: dict[tuple[str, int], KernelVariant] = {}
+    for variant in variants:
+        for sm in targets_of(variant, ARCHITECTURES):
+            if (variant.name, sm) in seen:
+                raise KernelBuildError(f"two variants are called {variant.name!r} on sm_{sm}; a name must be unique")
+            seen[variant.name, sm] = variant
+        unknown = set(variant.architectures or ()) - set(ARCHITECTURES)
+        if unknown:
+            raise KernelBuildError(f"kernel {variant.name!r} is for {sorted(unknown)}; known: {ARCHITECTURES}")
+    return variants
+
+
+def targets_of(variant: KernelVariant, architectures: Iterable[int]) -> list[int]:
+    """Those of the architectures that the variant is for."""
+    return [sm for sm in architectures if variant.architectures is None or sm in variant.architectures]
+
+
+def kernels_left_out(modules: Iterable[str], variants: Iterable[KernelVariant]) -> list[str]:
+    """`module.kernel` for each jitted function that no variant compiles and no other jitted function calls."""
+    compiled = {id(variant.kernel) for variant in variants}
+    functions = {f"{m}.{name}": f for m in modules for name, f in jitted(importlib.import_module(m)).items()}
+    called = {name for function in functions.values() for name in _names_in(function)}
+    return sorted(
+        full for full, f in functions.items() if id(f) not in compiled and full.rpartition(".")[2] not in called
+    )
+
+
+def jitted(module: ModuleType) -> dict[str, object]:
+    """The `triton.jit` functions that a module defines itself."""
+    from triton.runtime.jit import JITFunction
+
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, JITFunction) and value.fn.__module__ == module.__name__
+    }
+
+
+def refuse_interpreter() -> None:
+    """Raises RuntimeError where TRITON_INTERPRET has replaced the kernels by interpreted ones."""
+    from triton import knobs
+
+    if knobs.runtime.interpret:
+        raise RuntimeError("TRITON_INTERPRET is set: kernels are interpreted in this process, not compiled; unset it")
+
+
+def _names_in(function: object) -> set[str]:
+    tree = ast.parse(function.src)  # type: ignore[attr-defined]  # JITFunction keeps its source
+    own = tree.body[0].name if isinstance(tree.body[0], ast.FunctionDef) else ""
+    return {
+        name
+        for node in ast.walk(tree)
+        for name in ([node.id] if isinstance(node, ast.Name) else [node.attr] if isinstance(node, ast.Attribute) else [])
+    } - {own}
