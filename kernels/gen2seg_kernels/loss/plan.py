@@ -10,12 +10,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gen2seg_kernels.aot.grid import evaluate_grid
 from gen2seg_kernels.loss.config import LossConfig
 from gen2seg_kernels.loss.tiles import Tiles
 
 # Partial sums of `push_means` take 4 float64 per instance and segment: at most 4 bytes per pixel, or one segment.
 _PIXELS_PER_PARTIAL = 8
 _STEPS_PER_SEGMENT = 16  # of the pixel loop of `push_means`, at least, so that a program is worth its start
+_MOST_SEGMENTS = 4096  # of an image; with few instances they are all the programs there are
 
 Grid = tuple[str, str, str]
 
@@ -23,7 +25,7 @@ GRIDS: dict[str, Grid] = {
     "sum_colors": ("cdiv(n_pixels, PIXELS)", "n_images", "1"),
     "describe_instances": ("cdiv(n_rows, ROWS)", "n_images", "1"),
     "sum_pulls": ("cdiv(n_pixels, PIXELS)", "n_images", "1"),
-    "push_means": ("cdiv(n_rows - 1, ROWS)", "cdiv(n_pixels, segment_pixels)", "n_images"),
+    "push_means": ("cdiv(most_instances, ROWS)", "cdiv(n_pixels, segment_pixels)", "n_images"),
     "push_levels": ("cdiv(n_rows, ROWS)", "n_images", "1"),
     "collect_rows": ("cdiv(n_rows, ROWS)", "n_images", "1"),
     "sum_terms": ("n_images", "1", "1"),
@@ -69,8 +71,13 @@ def n_slots(shape: Shape, tiles: Tiles) -> int:
 def segment_pixels(shape: Shape, tiles: Tiles) -> int:
     """Pixels that one program of `push_means` visits."""
     affordable = max(1, shape.n_pixels // (_PIXELS_PER_PARTIAL * shape.n_rows))
-    segments = min(affordable, _cdiv(shape.n_pixels, _STEPS_PER_SEGMENT * tiles.mean_pixels))
+    segments = min(affordable, _cdiv(shape.n_pixels, _STEPS_PER_SEGMENT * tiles.mean_pixels), _MOST_SEGMENTS)
     return _cdiv(_cdiv(shape.n_pixels, segments), tiles.mean_pixels) * tiles.mean_pixels
+
+
+def n_segments(shape: Shape, tiles: Tiles) -> int:
+    """Segments of an image's pixels that `push_means` cuts; none without instances."""
+    return _cdiv(shape.n_pixels, segment_pixels(shape, tiles)) if shape.n_rows > 1 else 0
 
 
 def scratch(shape: Shape, tiles: Tiles) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -80,12 +87,11 @@ def scratch(shape: Shape, tiles: Tiles) -> dict[str, tuple[str, tuple[int, ...]]
     image of the batch.
     """
     images, rows, slots = shape.n_images, shape.n_rows, n_slots(shape, tiles)
-    segments = _cdiv(shape.n_pixels, segment_pixels(shape, tiles))
     return {
         "sums": ("float64", (images, 3, slots)),
         "table": ("real", (images, 8, rows)),
         "pulls": ("float64", (images, 4, slots)),
-        "pushes": ("float64", (images, segments, 4, rows)),
+        "pushes": ("float64", (images, n_segments(shape, tiles), 4, rows)),
         "levels": ("float64", (images, 4, rows)),
         "mean_grad": ("real", (images, 3, rows)),
         "parts": ("float64", (images, 3, rows)),
@@ -126,30 +132,34 @@ def grid_rule(kernel: str, tiles: Tiles) -> Grid:
 
 
 def launches(shape: Shape, config: LossConfig, tiles: Tiles, with_grad: bool) -> list[Launch]:
-    """The kernels in order. Without gradient the last one is left out, and `grad` is not written."""
-    numbers = {
+    """The kernels in order. Without gradient the last one is left out, and `grad` is not written.
+
+    Raises:
+        LaunchError: a GPU takes no grid of that size (over 65,535 images).
+    """
+    counts = {
         "n_images": shape.n_images,
         "n_pixels": shape.n_pixels,
         "n_rows": shape.n_rows,
+        "most_instances": shape.n_rows - 1,
         "n_slots": n_slots(shape, tiles),
         "segment_pixels": segment_pixels(shape, tiles),
-        "n_segments": 0,
+        "n_segments": n_segments(shape, tiles),
+    }
+    weights = {
         "pull_weight": config.intra_weight,
         "push_weight": config.inter_weight * config.separation,
         "level_weight": config.mean_weight * config.mean_separation,
         "huber_delta": config.huber_delta,
     }
-    names = [name for name in GRIDS if with_grad or name != "push_pixels"]
-    if shape.n_rows == 1:  # no instances: nothing pushes
-        names.remove("push_means")
-    else:
-        numbers["n_segments"] = _cdiv(shape.n_pixels, segment_pixels(shape, tiles))
-    return [Launch(name, _grid(grid_rule(name, tiles), numbers), numbers) for name in names]
-
-
-def _grid(rule: Grid, numbers: Mapping[str, int | float]) -> tuple[int, int, int]:
-    x, y, z = (int(eval(part, {"__builtins__": {}, "cdiv": _cdiv}, dict(numbers))) for part in rule)
-    return x, y, z
+    left_out = {"push_pixels"} if not with_grad else set()
+    if shape.n_rows == 1:  # no instance pushes
+        left_out.add("push_means")
+    return [
+        Launch(name, evaluate_grid(grid_rule(name, tiles), counts), {**counts, **weights})
+        for name in GRIDS
+        if name not in left_out
+    ]
 
 
 def _cdiv(a: int, b: int) -> int:

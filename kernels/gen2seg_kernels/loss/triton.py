@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gen2seg_kernels.loss import plan, tiles as tile_table, triton_pairs, triton_sums, triton_totals
+from gen2seg_kernels.loss import plan, triton_pairs, triton_sums, triton_totals
+from gen2seg_kernels.loss import tiles as tile_table
 from gen2seg_kernels.loss.config import LossConfig
 from gen2seg_kernels.loss.relabel import number_rows
 from gen2seg_kernels.loss.tiles import Tiles
@@ -26,10 +27,12 @@ KERNELS: dict[str, Any] = {
     "push_pixels": triton_pairs.push_pixels,
 }
 
-_REAL = {"table_ptr", "mean_grad_ptr", "grad_ptr"}
-_INT32 = {"dense_ptr", "order_ptr", "starts_ptr", "instances_ptr"}
-_DOUBLE = {"sums_ptr", "pulls_ptr", "pushes_ptr", "levels_ptr", "parts_ptr", "terms_ptr"}
-_FLOAT = {"huber_delta", "pull_weight", "push_weight", "level_weight"}
+_POINTERS = {
+    **dict.fromkeys(("dense_ptr", "order_ptr", "starts_ptr", "instances_ptr"), "*i32"),
+    **dict.fromkeys(("sums_ptr", "pulls_ptr", "pushes_ptr", "levels_ptr", "parts_ptr", "terms_ptr"), "*fp64"),
+    **dict.fromkeys(("table_ptr", "mean_grad_ptr", "grad_ptr"), "*fp32"),
+    "ignored_ptr": "*u8",
+}
 
 
 def loss_and_grad(
@@ -103,34 +106,40 @@ def _tiles_of(device: torch.device) -> Tiles:
     return tile_table.tiles_for(10 * major + minor)
 
 
-def variants(capability: int = 80) -> list[KernelVariant]:
-    """The kernels to compile ahead of time for a compute capability (86 for 8.6), for each type of colours they read.
+def variants() -> list[KernelVariant]:
+    """The kernels to compile ahead of time: for each type of colours they read, and each setting in `tiles.TABLE`.
 
     float64 colours are left out: they are for tests, and compiled when they are first met.
     """
-    tiles = tile_table.tiles_for(capability)
-    found = []
-    for name, kernel in KERNELS.items():
-        fixed = plan.constexprs(name, tiles)
-        for colors in ("fp16", "bf16", "fp32") if "pred_ptr" in kernel.arg_names else ("",):
-            found.append(
-                KernelVariant(
-                    name=f"loss_{name}_{colors}".rstrip("_"),
-                    kernel=kernel,
-                    signature={arg: "constexpr" if arg in fixed else _type_of(arg, colors) for arg in kernel.arg_names},
-                    constexprs=fixed,
-                    grid=plan.grid_rule(name, tiles),
-                    num_warps=plan.warps(name, tiles),
-                    doc=(kernel.fn.__doc__ or "").partition("\n")[0],
-                )
-            )
-    return found
+    return [
+        KernelVariant(
+            name=f"loss_{name}_{colors}".rstrip("_"),
+            kernel=kernel,
+            signature={arg: _type_of(arg, colors) for arg in kernel.arg_names},
+            constexprs=plan.constexprs(name, tiles),
+            grid=plan.grid_rule(name, tiles),
+            num_warps=plan.warps(name, tiles),
+            doc=(kernel.fn.__doc__ or "").partition("\n")[0],
+            architectures=architectures,
+        )
+        for name, kernel in KERNELS.items()
+        for tiles, architectures in _settings(name)
+        for colors in (("fp16", "bf16", "fp32") if "pred_ptr" in kernel.arg_names else ("",))
+    ]
+
+
+def _settings(kernel: str) -> list[tuple[Tiles, tuple[int, ...]]]:
+    """The settings of `tiles.TABLE` that differ for this kernel, each with its architectures."""
+    found: dict[tuple[Any, ...], tuple[Tiles, tuple[int, ...]]] = {}
+    for capability, tiles in tile_table.TABLE.items():
+        key = (*plan.constexprs(kernel, tiles).items(), plan.warps(kernel, tiles))
+        found[key] = (tiles, (*found.get(key, (tiles, ()))[1], capability))
+    return list(found.values())
 
 
 def _type_of(argument: str, colors: str) -> str:
-    if argument == "pred_ptr":
-        return f"*{colors}"
-    for names, kind in ((_REAL, "*fp32"), (_INT32, "*i32"), (_DOUBLE, "*fp64"), ({"ignored_ptr"}, "*u8"), (_FLOAT, "fp32")):
-        if argument in names:
-            return kind
-    return "i32"
+    if argument.isupper():
+        return "constexpr"
+    if argument.endswith("_weight") or argument == "huber_delta":
+        return "fp32"
+    return {"pred_ptr": f"*{colors}", **_POINTERS}.get(argument, "i32")

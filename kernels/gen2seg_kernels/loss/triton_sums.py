@@ -1,4 +1,6 @@
 """Triton kernels of the loss that visit the pixels in the order of their instances; see `triton_parts.py`."""
+# pyright: reportArgumentType=false, reportOperatorIssue=false
+# (Triton declares what tl.max gives as a tuple or a tensor.)
 
 import triton
 import triton.language as tl

@@ -1,4 +1,6 @@
 """Triton kernels of the loss that add up what the others found; see `triton_parts.py`."""
+# pyright: reportArgumentType=false
+# (Triton declares what tl.max gives as a tuple or a tensor.)
 
 import triton
 import triton.language as tl
