@@ -54,13 +54,10 @@ class CudaPython:
         self._call("cuCtxSetCurrent", self._call("cuDevicePrimaryCtxRetain", self._device))
 
     def compute_capability(self) -> int:
-        attribute = self._cuda.CUdevice_attribute
-        major = self._attribute(attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)
-        return 10 * major + self._attribute(attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)
+        return 10 * self.attribute("COMPUTE_CAPABILITY_MAJOR") + self.attribute("COMPUTE_CAPABILITY_MINOR")
 
     def max_shared_bytes(self) -> int:
-        attribute = self._cuda.CUdevice_attribute
-        return self._attribute(attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
+        return self.attribute("MAX_SHARED_MEMORY_PER_BLOCK_OPTIN")
 
     def load(self, cubin: bytes, entry: str) -> tuple[Any, Any]:
         module = self._call("cuModuleLoadData", cubin)
@@ -78,8 +75,10 @@ class CudaPython:
     def unload(self, module: Any) -> None:
         self._call("cuModuleUnload", module)
 
-    def _attribute(self, attribute: Any) -> int:
-        return self._call("cuDeviceGetAttribute", attribute, self._device)
+    def attribute(self, name: str) -> int:
+        """A device attribute by its name without CU_DEVICE_ATTRIBUTE_."""
+        known = getattr(self._cuda.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
+        return self._call("cuDeviceGetAttribute", known, self._device)
 
     def _call(self, name: str, *arguments: Any) -> Any:
         status, *values = getattr(self._cuda, name)(*arguments)

@@ -17,7 +17,7 @@ from typing import Any, Self
 from gen2seg_kernels.aot.architectures import fitting_architecture
 from gen2seg_kernels.aot.contract import Kernel, Parameter, Target, architectures, read_contract, read_cubin
 from gen2seg_kernels.aot.errors import LaunchError, NoCubinError
-from gen2seg_kernels.aot.grid import evaluate_grid
+from gen2seg_kernels.aot.grid import check_grid, evaluate_grid
 from gen2seg_kernels.aot.types import pack
 from gen2seg_kernels.cuda_driver import Driver, open_driver
 
@@ -86,13 +86,22 @@ class CompiledKernels:
             )
         return kernel.target(sm)
 
-    def launch(self, name: str, arguments: Mapping[str, int | float], *, stream: int = 0) -> None:
+    def launch(
+        self,
+        name: str,
+        arguments: Mapping[str, int | float],
+        *,
+        grid: tuple[int, int, int] | None = None,
+        stream: int = 0,
+    ) -> None:
         """Launches a kernel and returns at once, as the driver does.
 
         Args:
             name: of the kernel.
             arguments: by the kernel's own names: addresses in device memory as ints, numbers as they are, and the
                 whole numbers that only the grid needs. Triton's scratch pointers are not among them.
+            grid: blocks in x, y, z in place of what the contract's rules give; then what only the grid needs may be
+                left out of the arguments.
             stream: a CUstream as an int; 0 is the default stream.
 
         Raises:
@@ -104,7 +113,10 @@ class CompiledKernels:
         loaded = self._loaded.get(name) or self._load(name)
         values = [_checked(parameter, arguments) for parameter in loaded.kernel.parameters]
         _refuse_unknown(loaded.kernel, arguments)
-        grid = evaluate_grid(loaded.target.grid, _grid_values(loaded, arguments))
+        if grid is None:
+            grid = evaluate_grid(loaded.target.grid, _grid_values(loaded, arguments))
+        else:
+            check_grid(grid)
         buffers = [ctypes.create_string_buffer(value, len(value)) for value in values]
         pointers = (ctypes.c_void_p * len(buffers))(*map(ctypes.addressof, buffers))
         self.driver.launch(

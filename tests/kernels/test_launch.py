@@ -107,7 +107,7 @@ def test_a_device_without_a_file_is_told_what_there_is(folder):
         ({"n": 1.0}, "n must be i32, got float"),
         ({"n": 2**31}, "n must be i32, got 2147483648"),
         ({"n": True}, "n must be i32, got a bool"),
-        ({"n": 0}, "gives 0"),
+        ({"n": 0}, r"grid of \(0, 3, 1\)"),
         ({"x_ptr": 4097}, "multiple of 16"),
         ({"x_ptr": "here"}, "a device address"),
         ({"m": 1}, r"has no arguments \['m'\]"),

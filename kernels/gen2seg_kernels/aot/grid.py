@@ -34,10 +34,14 @@ def evaluate_grid(rules: tuple[str, str, str], values: Mapping[str, int]) -> tup
         ContractError, LaunchError: see `evaluate_rule`; LaunchError also if a size is not one that a GPU takes.
     """
     x, y, z = (evaluate_rule(rule, values) for rule in rules)
-    for size, limit, rule in zip((x, y, z), GRID_LIMITS, rules, strict=True):
-        if not 1 <= size <= limit:
-            raise LaunchError(f"grid rule {rule!r} gives {size}, expected 1 to {limit}")
+    check_grid((x, y, z), f"the rules {rules} give ")
     return x, y, z
+
+
+def check_grid(grid: tuple[int, int, int], origin: str = "") -> None:
+    """Raises LaunchError unless a GPU takes a grid of this size; `origin` begins the message."""
+    if len(grid) != 3 or not all(1 <= size <= limit for size, limit in zip(grid, GRID_LIMITS, strict=True)):
+        raise LaunchError(f"{origin}a grid of {grid}; x, y, z run from 1 to {GRID_LIMITS}")
 
 
 def _parse(rule: str) -> ast.expr:
