@@ -41,7 +41,7 @@ class Tiles:
     row_block: int = 8
     row_slots: int = 64
     row_warps: int = 4
-    mean_block: int = 32
+    mean_block: int = 16
     mean_pixels: int = 32
     mean_chain: int = 64
     mean_warps: int = 4
@@ -81,7 +81,7 @@ def candidates(base: Tiles) -> Iterator[Tiles]:
     yield base
     for pixels, rows in ((128, 4), (512, 2), (512, 4), (1024, 2)):
         yield replace(base, sum_pixels=pixels, sum_rows=rows, measured_on="")
-    for block, pixels, warps in ((8, 32, 1), (16, 32, 2), (16, 32, 4), (16, 64, 4), (64, 32, 8)):
+    for block, pixels, warps in ((8, 32, 1), (8, 32, 2), (16, 32, 2), (16, 64, 4), (32, 32, 4), (32, 32, 8)):
         yield replace(base, mean_block=block, mean_pixels=pixels, mean_warps=warps, measured_on="")
     for pixels, warps in ((128, 1), (128, 4), (256, 2), (256, 4), (1024, 8)):
         yield replace(base, pixel_block=pixels, pixel_warps=warps, measured_on="")
