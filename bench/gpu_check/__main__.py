@@ -51,7 +51,7 @@ def main() -> int:
 
 def _parity(loss: loss_parity.Loss, masks: prompt_parity.Masks):
     yield from loss_parity.check(loss, DEVICE, SIZE)
-    yield from prompt_parity.check(masks, DEVICE, SIZE)
+    yield from prompt_parity.check(masks, DEVICE, list(prompt_parity.images(SIZE)))
 
 
 def check_compiled(card: Card, parity: Callable[[], list]) -> bool:

@@ -22,7 +22,7 @@ Image = NDArray[np.uint8]
 
 
 def images(size: tuple[int, int]) -> Iterator[tuple[str, Image]]:
-    """Images of odd and of the given size: noise, flat, two colours, soft regions."""
+    """Names and images of odd and of the given size: noise, flat, two colours, soft regions."""
     rng = np.random.default_rng(1)
     for height, width in ((1, 1), (1, 7), (5, 1), (9, 9), (33, 47), size):
         yield f"noise {height}x{width}", rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -45,31 +45,36 @@ def clicks(height: int, width: int) -> list[Prompt]:
     return [check_prompt(points, labels, height, width) for points, labels in lists]
 
 
-def check(masks: Masks, device: str, size: tuple[int, int]) -> Iterator[Check]:
-    """Mode reference: the share of pixels that differ over all images; mode metric: the same for each setting."""
-    yield _compare("prompt, mode reference", masks, device, size, ReferenceCut(), REFERENCE)
-    for connected in (True, False):
-        name = f"prompt, mode metric, {'connected' if connected else 'anywhere'}"
-        yield _compare(name, masks, device, size, MetricCut(connected=connected), METRIC)
+def check(
+    masks: Masks,
+    device: str,
+    inputs: Sequence[tuple[str, Image]],
+    prompts_of: Callable[[int, int], list[Prompt]] = clicks,
+) -> Iterator[Check]:
+    """Mode reference: the share of pixels that differ over all images; mode metric: the same for each setting.
 
-
-def _compare(
-    name: str, masks: Masks, device: str, size: tuple[int, int], cut: ReferenceCut | MetricCut, allowed: float
-) -> Check:
-    different, pixels, unequal = 0, 0, []
-    for title, image in images(size):
-        prompts = clicks(*image.shape[:2])
-        got = masks(torch.from_numpy(image).to(device), prompts, cut)
-        again = masks(torch.from_numpy(image).to(device), prompts, cut)
-        wrong = int((got.cpu().numpy() != _expected(image, prompts, cut)).sum())
-        if not torch.equal(got, again):
-            unequal.append(f"{title}: two runs differ")
-            wrong = got.numel()
-        elif wrong:
-            unequal.append(f"{title}: {wrong} pixels")
-        different += wrong
-        pixels += got.numel()
-    return Check(f"{name}: share of different pixels", different / pixels, allowed, "; ".join(unequal))
+    Args:
+        masks: what is checked.
+        device: where its colours lie.
+        inputs: named images, see `images`.
+        prompts_of: the prompts for an image of a height and width.
+    """
+    cuts = (ReferenceCut(), REFERENCE), (MetricCut(connected=True), METRIC), (MetricCut(connected=False), METRIC)
+    for cut, allowed in cuts:
+        different, pixels, unequal = 0, 0, []
+        for title, image in inputs:
+            prompts = prompts_of(*image.shape[:2])
+            got = masks(torch.from_numpy(image).to(device), prompts, cut)
+            again = masks(torch.from_numpy(image).to(device), prompts, cut)
+            wrong = int((got.cpu().numpy() != _expected(image, prompts, cut)).sum())
+            if not torch.equal(got, again):
+                unequal.append(f"{title}: two runs differ")
+                wrong = got.numel()
+            elif wrong:
+                unequal.append(f"{title}: {wrong} pixels")
+            different += wrong
+            pixels += got.numel()
+        yield Check(f"prompt, {cut}: share of different pixels", different / pixels, allowed, "; ".join(unequal))
 
 
 def _expected(image: Image, prompts: Sequence[Prompt], cut: ReferenceCut | MetricCut) -> NDArray[np.bool_]:

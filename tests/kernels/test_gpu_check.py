@@ -64,13 +64,15 @@ def test_parity_finds_a_wrong_loss():
 
 
 def test_parity_finds_a_wrong_mask():
+    inputs = list(prompt_parity.images((24, 32)))
+
     def run(wrong):
         def masks(colors, prompts, cut):
             result = plain.masks(colors.numpy(), prompts, cut)
             result[0, 0, 0] ^= wrong
             return torch.from_numpy(result)
 
-        return [check.passed for check in prompt_parity.check(masks, "cpu", (24, 32))]
+        return [check.passed for check in prompt_parity.check(masks, "cpu", inputs)]
 
     assert run(False) == [True, True, True]
     assert run(True) == [False, False, False]

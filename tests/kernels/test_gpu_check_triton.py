@@ -5,13 +5,16 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("triton")
 
-from bench.gpu_check import loss_parity  # noqa: E402
+from bench.gpu_check import loss_parity, prompt_parity  # noqa: E402
 from bench.gpu_check.compiled import launching_compiled  # noqa: E402
 from gen2seg_kernels.aot.contract import Target  # noqa: E402
 from gen2seg_kernels.aot.errors import LaunchError  # noqa: E402
 from gen2seg_kernels.loss import triton as loss_triton  # noqa: E402
 from gen2seg_kernels.loss.config import LossConfig  # noqa: E402
 from gen2seg_kernels.loss.tiles import Tiles  # noqa: E402
+from gen2seg_kernels.prompt import triton as prompt_triton  # noqa: E402
+from gen2seg_kernels.prompt.metric import MetricCut  # noqa: E402
+from gen2seg_kernels.prompt.request import ReferenceCut  # noqa: E402
 
 # The interpreter's time goes by operations, whatever their size.
 LARGE = Tiles(sum_pixels=1024, sum_rows=64, row_block=256, mean_block=512, mean_pixels=512, pixel_block=4096)
@@ -44,6 +47,24 @@ def test_loss_parity():
 
     failed = [c for c in loss_parity.check(loss, "cpu", (24, 32), most=20, without=(torch.bfloat16,)) if not c.passed]
     assert failed == []
+
+
+def test_prompt_parity():
+    # One image, two prompts of several points: the interpreter takes seconds for each.
+    inputs = [(title, image) for title, image in prompt_parity.images((5, 9)) if title == "soft regions"]
+    checks = prompt_parity.check(prompt_triton.masks, "cpu", inputs, lambda *size: prompt_parity.clicks(*size)[4:6])
+    assert [check for check in checks if not check.passed] == []
+
+
+def test_every_launch_of_prompting_is_compiled_with_its_grid():
+    variants = prompt_triton.variants()
+    fake = FakeKernels(variants)
+    colors, prompts = torch.zeros((20, 90, 3), dtype=torch.uint8), prompt_parity.clicks(20, 90)
+    with launching_compiled(fake, variants, lambda: 7) as ran:  # type: ignore[arg-type]
+        for cut in (ReferenceCut(), MetricCut()):
+            prompt_triton.masks(colors, prompts, cut)
+        prompt_triton.mask_with_confidence(colors, prompts[0], MetricCut())
+    assert ran == set(fake.variants)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
