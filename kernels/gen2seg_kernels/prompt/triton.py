@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import triton
 from numpy.typing import NDArray
+from triton import knobs
 
 from gen2seg_kernels.prompt import triton_variants as kernels
 from gen2seg_kernels.prompt.metric import MARGIN, MetricCut
@@ -43,7 +44,7 @@ def check_tensor(colors: torch.Tensor, axes: str = "(H, W, 3)") -> torch.Tensor:
     """
     if colors.dtype != torch.uint8:
         raise TypeError(f"colors must be a tensor of torch.uint8, got {colors.dtype}")
-    if colors.device.type != "cuda" and not triton.knobs.runtime.interpret:
+    if colors.device.type != "cuda" and not knobs.runtime.interpret:
         raise TypeError(f"colors must be a CUDA tensor, got one on {colors.device}; on the CPU hand over a NumPy array")
     shape = tuple(colors.shape)
     if len(shape) != axes.count(",") + 1 or shape[-1] != 3 or 0 in shape:

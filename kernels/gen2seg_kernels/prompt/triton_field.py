@@ -16,9 +16,11 @@ Doubles decide, by the definition's operations in its order; float32 only says w
 
 # Inside kernels Triton's types are not those that its Python signatures state.
 # pyright: reportOperatorIssue=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+# pyright: reportOptionalOperand=false
 
 import triton
 import triton.language as tl
+from triton import knobs
 from triton.language.extra import libdevice
 
 POINT = tl.constexpr(8)  # numbers in a row of `points`, and of `facts`
@@ -28,19 +30,18 @@ TILE_H, TILE_W = 8, 32  # pixels of a program that looks around; more than the f
 # Arguments that a kernel is not to be compiled anew for.
 INTEGERS = ("height", "width", "n_pixels", "n_images", "n_points", "n_prompts", "cut", "bit", "clear")
 
-if triton.knobs.runtime.interpret:
 
-    @triton.jit
-    def product(a, b):
-        """a * b; NumPy never joins it with a sum."""
-        return a * b
+@triton.jit
+def _product_compiled(a, b):
+    return libdevice.mul_rn(a, b)
 
-else:
 
-    @triton.jit
-    def product(a, b):
-        """a * b rounded by itself: compilers would join it with a sum to one operation, which rounds otherwise."""
-        return libdevice.mul_rn(a, b)
+def _product_interpreted(a, b):
+    return a * b
+
+
+# a * b rounded by itself: compilers would join it with a sum to one operation, which rounds otherwise; NumPy does not.
+product = _product_interpreted if knobs.runtime.interpret else _product_compiled
 
 
 @triton.jit

@@ -9,6 +9,7 @@ Source: Oliveira and Lotufo, A study on connected components labeling algorithms
 
 # Inside kernels Triton's types are not those that its Python signatures state.
 # pyright: reportOperatorIssue=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+# pyright: reportOptionalOperand=false
 
 import triton
 import triton.language as tl

@@ -7,6 +7,7 @@ programs changes a bit.
 
 # Inside kernels Triton's types are not those that its Python signatures state.
 # pyright: reportOperatorIssue=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+# pyright: reportOptionalOperand=false
 
 import triton
 import triton.language as tl
@@ -201,10 +202,14 @@ def limit_kernel(sums, facts, cut, n_points, LANES: tl.constexpr):
 @triton.jit
 def _reflected(index, length):
     """Mirrors indices of at most RADIUS beyond an axis back into it, at its first and last pixel."""
-    for _ in tl.static_range(3):  # an axis of two pixels needs three turns
-        index = tl.abs(index)
-        index = tl.minimum(index, 2 * (length - 1) - index)
-    return tl.minimum(tl.maximum(index, 0), length - 1)  # an axis of one pixel
+    index = tl.abs(index)
+    index = tl.minimum(index, 2 * (length - 1) - index)
+    if length <= RADIUS:
+        for _ in tl.static_range(2):  # an axis of two pixels needs three turns in all
+            index = tl.abs(index)
+            index = tl.minimum(index, 2 * (length - 1) - index)
+        index = tl.maximum(index, 0)  # an axis of one pixel
+    return index
 
 
 @triton.jit
@@ -232,19 +237,22 @@ def doubt_kernel(near, tiles, mask, doubts, height, width, n_points, TILE_H: tl.
     n_tiles = tl.cdiv(height, TILE_H) * tl.cdiv(width, TILE_W)
     y, x = tile_pixels(tile, height, width, TILE_H, TILE_W)
     inside = (y < height) & (x < width)
+    middle = y * width + x
     around = _bits_around(tiles + point * n_tiles, tile, height, width, TILE_H, TILE_W)
     state = tl.zeros((TILE_H, TILE_W), tl.int32) + (around & 1)
     if around == 3:
         here = near + point * n_pixels
         count = tl.zeros((TILE_H, TILE_W), tl.int32)
+        y = tl.minimum(y, height - 1)
+        x = tl.minimum(x, width - 1)
         for dy in range(-RADIUS, RADIUS + 1):
-            line = _reflected(tl.minimum(y, height - 1) + dy, height) * width
+            line = _reflected(y + dy, height) * width
             for dx in range(-RADIUS, RADIUS + 1):
                 if dy * dy + dx * dx <= RADIUS * RADIUS:
-                    at = line + _reflected(tl.minimum(x, width - 1) + dx, width)
+                    at = line + _reflected(x + dx, width)
                     count += tl.load(here + at).to(tl.int32)
         state = tl.where(count == ROUND, 1, tl.where(count == 0, 0, DOUBT))
-    tl.store(mask + point * n_pixels + y * width + x, state.to(tl.uint8), mask=inside)
+    tl.store(mask + point * n_pixels + middle, state.to(tl.uint8), mask=inside)
     doubtful = (inside & (state == DOUBT)).to(tl.int32)
     tl.store(doubts + point * n_tiles + tile, tl.max(tl.max(doubtful, 1), 0).to(tl.uint8))
 
@@ -276,7 +284,8 @@ def similarity_kernel(
         smallest = tl.load(facts + point * POINT + 6)
         span = tl.load(facts + point * POINT + 7)
         value = _stretched(squared_distance(word, red, green, blue), smallest, span)
-        tl.store(similarity + point * n_pixels + at, value.to(tl.int32).to(tl.uint8), mask=inside)
+        value = tl.where(inside, value, 0.0).to(tl.int32)
+        tl.store(similarity + point * n_pixels + at, value.to(tl.uint8), mask=inside)
 
 
 @triton.jit(do_not_specialize=INTEGERS)
@@ -310,15 +319,22 @@ def filter_kernel(
         values = similarity + point * n_pixels
         state = tl.load(mask + point * n_pixels + middle, mask=inside, other=0)
         center = tl.load(image + middle, mask=inside, other=0)
+        red = center & 255
+        green = (center >> 8) & 255
+        blue = center >> 16
         total = tl.zeros((TILE_H, TILE_W), tl.float32)
         weights = tl.zeros((TILE_H, TILE_W), tl.float32)
+        y = tl.minimum(y, height - 1)
+        x = tl.minimum(x, width - 1)
         for dy in range(-RADIUS, RADIUS + 1):  # in row order, as the definition sums
-            line = _reflected(tl.minimum(y, height - 1) + dy, height) * width
+            line = _reflected(y + dy, height) * width
             for dx in range(-RADIUS, RADIUS + 1):
                 if dy * dy + dx * dx <= RADIUS * RADIUS:
-                    at = line + _reflected(tl.minimum(x, width - 1) + dx, width)
+                    at = line + _reflected(x + dx, width)
                     space = tl.load(tables + dy * dy + dx * dx)
-                    color = tl.load(tables + SPACES + _l1_distance(center, tl.load(image + at)))
+                    word = tl.load(image + at)
+                    l1 = tl.abs(red - (word & 255)) + tl.abs(green - ((word >> 8) & 255)) + tl.abs(blue - (word >> 16))
+                    color = tl.load(tables + SPACES + l1)
                     weight = product(space, color)
                     total += product(weight, tl.load(values + at).to(tl.float32))
                     weights += weight
@@ -327,11 +343,3 @@ def filter_kernel(
         half = cut.to(tl.float32) + 0.5
         above = (mean > half) | ((mean == half) & (cut % 2 == 1))
         tl.store(mask + point * n_pixels + middle, above.to(tl.uint8), mask=inside & (state == DOUBT))
-
-
-@triton.jit
-def _l1_distance(a, b):
-    red = tl.abs((a & 255) - (b & 255))
-    green = tl.abs(((a >> 8) & 255) - ((b >> 8) & 255))
-    blue = tl.abs(((a >> 16) & 255) - ((b >> 16) & 255))
-    return red + green + blue
