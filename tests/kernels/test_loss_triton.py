@@ -28,8 +28,8 @@ LARGE = Tiles(
     sum_pixels=1024, sum_rows=64, row_block=256, mean_block=512, mean_pixels=512, mean_chain=4, pixel_block=4096
 )
 SMALL = Tiles(
-    sum_pixels=32, sum_rows=2, row_block=2, row_slots=4, mean_block=4, mean_pixels=8, mean_chain=3,
-    pixel_block=64, pixel_chain=3,
+    sum_pixels=64, sum_rows=4, row_block=8, row_slots=2, mean_block=8, mean_pixels=8, mean_chain=3,
+    pixel_block=128, pixel_chain=3,
 )  # fmt: skip
 
 
@@ -59,32 +59,32 @@ def assert_matches(pred, labels, ignored=None, valid=None, tiles=LARGE, grad_rto
         assert np.linalg.norm(got - wanted) <= grad_rtol * np.linalg.norm(wanted) + 1e-15
 
 
-def random_case(rng, instances=6, batch=2, size=(13, 17), dtype=torch.float32):
+def random_case(rng, instances=6, batch=2, size=(11, 13), dtype=torch.float32):
     pred = torch.tensor(rng.uniform(0, 255, (batch, 3, *size)), dtype=dtype)
     return pred, torch.tensor(rng.integers(0, instances + 1, (batch, *size)))
 
 
-@pytest.mark.parametrize("instances", [0, 1, 2, 5, 40])
+@pytest.mark.parametrize("instances", [0, 1, 2, 5, 18])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
 def test_random_colors(rng, instances, dtype):
     assert_matches(*random_case(rng, instances, dtype=dtype), tiles=SMALL)
 
 
 def test_tiles_of_the_table(rng):
-    assert_matches(*random_case(rng, 20, size=(31, 33)), tiles=Tiles())
+    assert_matches(*random_case(rng, 7, size=(31, 33)), tiles=Tiles())
 
 
 def test_float64(rng):
     assert_matches(*random_case(rng, 9, dtype=torch.float64), tiles=SMALL, grad_rtol=1e-12, loss_rtol=1e-13)
 
 
-@pytest.mark.parametrize("pixels", [1, 2, 31, 32, 33, 63, 65])  # around the sizes of tiles
+@pytest.mark.parametrize("pixels", [1, 2, 63, 64, 65, 129])  # around the sizes of tiles
 def test_any_number_of_pixels(rng, pixels):
     assert_matches(*random_case(rng, 3, size=(1, pixels)), tiles=SMALL)
 
 
 def test_pictures_with_different_numbers_of_instances(rng):
-    pred, labels = random_case(rng, 30, batch=4)
+    pred, labels = random_case(rng, 13, batch=4)
     labels[1] %= 3
     labels[2] = 0
     labels[3] = 7
@@ -101,7 +101,7 @@ def test_means_that_nearly_coincide(rng, gap, spread):
 
 def test_one_flat_color_pushes_nothing(rng):
     _, labels = random_case(rng)
-    loss, grad = run(torch.full((2, 3, 13, 17), 90.1), labels + 1)
+    loss, grad = run(torch.full((2, 3, 11, 13), 90.1), labels + 1)
     assert loss > 0
     assert grad.abs().max() < 1e-10
 
@@ -114,8 +114,8 @@ def test_saturated_colors(rng, dtype):
 
 def test_instances_of_one_pixel(rng):
     pred, _ = random_case(rng, batch=1, size=(9, 9))
-    assert_matches(pred, torch.arange(81).reshape(1, 9, 9), tiles=SMALL)
-    assert_matches(pred, torch.arange(1, 82).reshape(1, 9, 9))
+    assert_matches(pred, torch.arange(81).reshape(1, 9, 9))
+    assert_matches(pred[..., :3, :], torch.arange(1, 28).reshape(1, 3, 9), tiles=SMALL)
     assert_matches(pred[..., :1, :1], torch.tensor([[[4]]]))
 
 
@@ -124,11 +124,9 @@ def test_hundreds_of_instances_on_a_small_picture(rng):
     assert_matches(pred, labels, tiles=replace(LARGE, pixel_chain=32, mean_pixels=64, mean_block=64))
 
 
-@pytest.mark.parametrize("saturated", [False, True])
-def test_three_thousand_instances(rng, saturated):
+def test_three_thousand_instances(rng):
     pred = torch.tensor(rng.uniform(0, 255, (1, 3, 59, 61)), dtype=torch.float32)
-    if saturated:
-        pred = torch.where(pred < 128, 0.0, 255.0)
+    pred[..., :30] = torch.where(pred[..., :30] < 128, 0.0, 255.0)
     labels = torch.tensor(rng.permutation(np.arange(59 * 61) % 3001).reshape(1, 59, 61))
     assert labels.max() == 3000
     assert_matches(pred, labels)
@@ -179,6 +177,7 @@ def test_nothing_counted(rng):
     assert (loss, grad.shape) == (0.0, (2, 3, 0, 5))
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_colors_that_are_no_numbers_reach_the_loss(rng, value):
     pred, labels = random_case(rng, batch=1)
@@ -245,7 +244,7 @@ def test_batch_is_the_mean_of_its_images(rng):
 
 
 def test_same_bits_on_every_run_and_in_any_order_of_programs(rng, monkeypatch):
-    pred, labels = random_case(rng, 30)
+    pred, labels = random_case(rng, 9, size=(11, 17))
     loss, grad = run(pred, labels, tiles=SMALL)
     again, again_grad = run(pred, labels, tiles=SMALL)
     assert again == loss
@@ -261,13 +260,13 @@ def test_same_bits_on_every_run_and_in_any_order_of_programs(rng, monkeypatch):
 
     monkeypatch.setattr(builder, "set_grid_idx", backward)
     again, again_grad = run(pred, labels, tiles=SMALL)
-    assert len(seen) > 10
+    assert np.max(list(seen), axis=0).min() > 0  # several programs along each axis
     assert again == loss
     assert torch.equal(again_grad, grad)
 
 
 def test_candidates_agree(rng):
-    pred, labels = random_case(rng, 9, batch=1)
+    pred, labels = random_case(rng, 3, batch=1, size=(6, 7))
     loss, grad = run(pred, labels)
     for tiles in candidates(Tiles()):
         other, other_grad = run(pred, labels, tiles=tiles)
@@ -305,10 +304,10 @@ def test_real_label_maps(rng):
     root = Path(os.environ.get("GEN2SEG_DATA", Path(__file__).parents[2] / "../shared/data"))
     names = sorted(root.glob("*/instances/*.png"))[::29]
     if not names:
-        pytest.skip("no evaluation images (set GEN2SEG_DATA)")
+        pytest.skip(f"no evaluation images in {root} (set GEN2SEG_DATA)")
     most = 0
     for name in names:
-        labels = np.array(Image.open(name))[None, ::4, ::4][:, :90, :120].astype(np.int32)
+        labels = np.array(Image.open(name))[None, ::5, ::5][:, :72, :96].astype(np.int32)
         table = rng.uniform(0, 255, (labels.max() + 1, 3))
         table[0] = 0
         colors = table[labels[0]].transpose(2, 0, 1) + rng.normal(0, 12, (3, *labels.shape[1:]))

@@ -1,9 +1,10 @@
 """The order of the loss's Triton kernels, their grids and their memory, without Triton or PyTorch.
 
 `triton.py` follows the plan with tensors; a process with neither library can follow it with compiled kernels:
-allocate `scratch` and the outputs, fill the inputs (`dense`, `order`, `starts`, `instances`, `ignored`; see
-`triton_parts.py` for all arrays), and launch `launches` in order on one stream. An argument `name_ptr` takes the
-array `name`; the other arguments are in `Launch.numbers`.
+allocate `scratch` and the outputs (`terms`, `grad`), fill the inputs (`pred`, `ignored`, and what `relabel.py` makes of
+the labels: np.unique and a stable np.argsort give the same), and launch `launches` in order on one stream, each kernel
+under the name `loss_<kernel>`, with `_fp16`, `_bf16` or `_fp32` behind it if it reads colours. An argument `name_ptr`
+takes the array `name`; `Launch.numbers` has the others. `triton_parts.py` describes all arrays.
 """
 
 import re
@@ -83,8 +84,8 @@ def n_segments(shape: Shape, tiles: Tiles) -> int:
 def scratch(shape: Shape, tiles: Tiles) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Arrays that need not be initialised: name -> ("float64" or "real", shape).
 
-    Their size is at most 4 + 56 / sum_pixels bytes per pixel and 240 bytes per row (296 for float64 colours), per
-    image of the batch.
+    Their size is at most, per image of the batch: 4 + 56 / sum_pixels bytes per pixel, 188 bytes per row (232 for
+    float64 colours) and 56 bytes.
     """
     images, rows, slots = shape.n_images, shape.n_rows, n_slots(shape, tiles)
     return {

@@ -1,10 +1,12 @@
 """How the Triton kernels of the loss cut their work, by the card's compute capability.
 
-An entry is chosen from what the kernels compile to: no spills, at least 16 warps of each kernel on a processor
-of the card by registers and shared memory. Entries without `measured_on` are untuned: nobody has timed them. To try
-others on a card: `gen2seg_kernels.loss.triton.loss_and_grad(..., tiles=tiles)` for each of `candidates(tiles)`.
+An entry is chosen from what the kernels compile to: no spills, and registers and shared memory for at least 16 warps
+of each kernel on a multiprocessor. Entries without `measured_on` are untuned: nobody has timed them. To tune a card,
+time `gen2seg_kernels.loss.triton.loss_and_grad(..., tiles=tiles)` for each of `candidates(tiles_for(capability))`, and
+put the best into this file by `with_entry`.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
@@ -85,3 +87,19 @@ def candidates(base: Tiles) -> Iterator[Tiles]:
         yield replace(base, mean_block=block, mean_pixels=pixels, mean_warps=warps, measured_on="")
     for pixels, warps in ((128, 1), (128, 4), (256, 2), (256, 4), (1024, 8)):
         yield replace(base, pixel_block=pixels, pixel_warps=warps, measured_on="")
+
+
+def with_entry(source: str, capability: int, tiles: Tiles) -> str:
+    """The text of this file with another entry of `TABLE`.
+
+    Raises:
+        ValueError: the table has no entry for the capability, or the text is not this file's.
+    """
+    changed = ", ".join(
+        f"{f.name}={getattr(tiles, f.name)!r}" for f in fields(tiles) if getattr(tiles, f.name) != f.default
+    )
+    entry = f"    {capability}: Tiles({changed}),{'' if tiles.measured_on else '  # untuned'}"
+    result, found = re.subn(rf"^    {capability}: Tiles\(.*$", lambda _: entry, source, flags=re.MULTILINE)
+    if found != 1:
+        raise ValueError(f"expected one entry for compute capability {capability} in the table, found {found}")
+    return result

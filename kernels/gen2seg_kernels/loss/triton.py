@@ -96,7 +96,8 @@ def _launch(launch: plan.Launch, arrays: dict[str, Any], tiles: Tiles) -> None:
         for name in kernel.arg_names
         if name not in fixed
     }
-    kernel[launch.grid](**values, **fixed, num_warps=plan.warps(launch.kernel, tiles))
+    options = {"num_warps": plan.warps(launch.kernel, tiles), "num_stages": KernelVariant.num_stages}
+    kernel[launch.grid](**values, **fixed, **options)
 
 
 def _tiles_of(device: torch.device) -> Tiles:
