@@ -27,9 +27,8 @@ def main() -> int:
     if not torch.cuda.is_available():
         print("gpu-check: no NVIDIA GPU here; nothing was run and nothing is claimed")
         return 0
-    from gen2seg_kernels.prompt.triton import masks
-
     from gen2seg_kernels.loss.triton import loss_and_grad
+    from gen2seg_kernels.prompt.triton import masks
 
     card = this_card(torch.cuda.get_device_name(), open_driver(torch.cuda.current_device()))
     print(f"gpu-check: {card}; torch {torch.__version__}")
