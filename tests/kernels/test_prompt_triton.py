@@ -55,11 +55,11 @@ def test_reference_mode_on_small_images(rng, kind, size):
 
 def test_reference_mode_on_a_batch(rng):
     images = np.stack([image(rng, kind, *LARGER) for kind in ("noisy blocks", "two colours")])
-    prompts = [[[(0, 0), (30.4, 20.7)], [(46.5, 12)]], [[(23, 32.5)]]]
-    labels = [[[0, 1], None], None]
+    prompts = [[[(0, 0), (30.4, 20.7)]], [[(46.5, 32)]]]
+    labels = [[[0, 1]], None]
     got = prompt_masks_batch(tensor(images), prompts, 0.05, labels=labels)
-    assert [len(masks) for masks in got] == [2, 1]
-    for colors, own, signs, masks in zip(images, prompts, ([[0, 1], None], [None]), got, strict=True):
+    assert [len(masks) for masks in got] == [1, 1]
+    for colors, own, signs, masks in zip(images, prompts, ([[0, 1]], [None]), got, strict=True):
         for points, sign, mask in zip(own, signs, masks, strict=True):
             expected = prompt_mask_reference(colors, points, 0.05, labels=sign)
             assert 0 < expected.mean() < 1
@@ -139,6 +139,7 @@ def test_any_layout(rng):
         (torch.zeros(4, 5, dtype=torch.uint8), ValueError, r"\(H, W, 3\) with at least one pixel, got \(4, 5\)"),
         (torch.zeros(0, 5, 3, dtype=torch.uint8), ValueError, r"got \(0, 5, 3\)"),
         (torch.zeros(1, 4, 5, 3, dtype=torch.uint8), ValueError, r"got \(1, 4, 5, 3\)"),
+        (torch.zeros(1, dtype=torch.uint8).expand(2**15, 2**15, 3), ValueError, r"images of less than 2\^30 pixels"),
     ],
 )
 def test_what_is_refused(colors, error, message):

@@ -26,6 +26,7 @@ from gen2seg_kernels.variants import KernelVariant
 
 SCRATCH_BYTES = 512 << 20  # about the most that prompts share at a time; a single one may need more
 MOST_IN_GRID = 65535  # images, prompts or points of a launch
+MOST_PIXELS = 1 << 30  # of an image: kernels count them in 32 bits
 
 Cut = ReferenceCut | MetricCut
 
@@ -40,7 +41,7 @@ def check_tensor(colors: torch.Tensor, axes: str = "(H, W, 3)") -> torch.Tensor:
 
     Raises:
         TypeError: another dtype, or it is elsewhere.
-        ValueError: another shape, no pixels, an image of 2^31 pixels, or more than 65,535 images.
+        ValueError: another shape, no pixels, 2^30 of them in an image, or more than 65,535 images.
     """
     if colors.dtype != torch.uint8:
         raise TypeError(f"colors must be a tensor of torch.uint8, got {colors.dtype}")
@@ -49,8 +50,8 @@ def check_tensor(colors: torch.Tensor, axes: str = "(H, W, 3)") -> torch.Tensor:
     shape = tuple(colors.shape)
     if len(shape) != axes.count(",") + 1 or shape[-1] != 3 or 0 in shape:
         raise ValueError(f"colors must be {axes} with at least one pixel, got {shape}")
-    if shape[-3] * shape[-2] >= 2**31 - 2**16 or math.prod(shape[:-3]) > MOST_IN_GRID:
-        raise ValueError(f"colors must be at most {MOST_IN_GRID} images of less than 2^31 pixels, got {shape}")
+    if math.prod(shape[-3:-1]) >= MOST_PIXELS or math.prod(shape[:-3]) > MOST_IN_GRID:
+        raise ValueError(f"colors must be at most {MOST_IN_GRID} images of less than 2^30 pixels each, got {shape}")
     return colors.detach().contiguous()
 
 
@@ -174,7 +175,8 @@ class _Work:
         return torch.zeros(shape, dtype=dtype, device=self.colors.device)
 
     def upload(self, array: NDArray) -> torch.Tensor:
-        return torch.from_numpy(array).to(self.colors.device)
+        # Asynchronous: CUDA has copied pageable memory aside when it returns, and waits for nothing before.
+        return torch.from_numpy(array).to(self.colors.device, non_blocking=True)
 
 
 def launch(variant: KernelVariant, **arguments: Any) -> None:

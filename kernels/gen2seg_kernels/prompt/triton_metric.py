@@ -16,6 +16,7 @@ import triton.language as tl
 
 from gen2seg_kernels.prompt.triton_field import INTEGERS, POINT, image_of
 
+RUN_BLOCK = 512  # pixels whose runs a program labels and links
 QUERY_LANES = 64  # of a square of 8 x 8 that holds the round window
 
 RADIUS = tl.constexpr(3)  # `QUERY_RADIUS` of `metric.py`
@@ -104,8 +105,8 @@ def link_kernel(plane, labels, bit, height, width, n_points, BLOCK: tl.constexpr
     up_right = _has_bit(plane, at - width + 1, near & below & (x < width - 1), bit)
     _link(labels, at, at - 1, left & (lane == 0))
     # A neighbour in the row makes the links that it sees as well.
-    _link(labels, at, at - width, up & ~(left & up_left))
-    _link(labels, at, at - width - 1, up_left & ~up & ~left)
+    above = tl.where(up, at - width, at - width - 1)
+    _link(labels, at, above, ~(left & up_left) & (up | (up_left & ~left)))
     _link(labels, at, at - width + 1, up_right & ~up & ~right)
 
 

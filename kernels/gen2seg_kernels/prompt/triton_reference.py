@@ -26,7 +26,7 @@ from gen2seg_kernels.prompt.triton_field import (
 
 SPLIT = 16  # programs that share the Gaussian window of a point
 LIMIT_LANES = 32  # candidates tried at once
-RANGE_BLOCK = 4096
+RANGE_BLOCK = 1024
 
 SUMS = tl.constexpr(8)  # numbers in a row of `sums`
 EPSILON = tl.constexpr(1e-6)
@@ -121,12 +121,12 @@ def range_kernel(pixels, points, sums, n_pixels, n_points, BLOCK: tl.constexpr):
     """Widens the range of the squared distance to the query by that of a block of pixels.
 
     The range is kept as bits in `sums`, least one upside down, so that both start at zero and grow. A block that by
-    its float32 distances cannot widen what other blocks left there is done; points come before blocks in the grid,
-    so that later blocks of many points find ranges of earlier ones. Which blocks skip may differ from run to run,
-    the range cannot.
+    its float32 distances cannot widen what other blocks left there is done. Programs take the first block of every
+    point, then the second, so that later blocks find the ranges of earlier ones. Which blocks skip may differ from
+    run to run, the range cannot.
     """
-    point = tl.program_id(0).to(tl.int64)
-    at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    point = (tl.program_id(0) % n_points).to(tl.int64)
+    at = (tl.program_id(0) // n_points) * BLOCK + tl.arange(0, BLOCK)
     inside = at < n_pixels
     word = tl.load(pixels + image_of(points, point) * n_pixels + at, mask=inside, other=0)
     red, green, blue = _query(sums, point)

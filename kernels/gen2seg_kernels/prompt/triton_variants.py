@@ -30,12 +30,13 @@ _TILE = {"TILE_H": field.TILE_H, "TILE_W": field.TILE_W}
 _FLAT = {"BLOCK": field.BLOCK}
 
 _TILES = (f"cdiv(height, {field.TILE_H}) * cdiv(width, {field.TILE_W})", "n_points", "1")
-_BLOCKS = (f"cdiv(height * width, {field.BLOCK})", "n_points", "1")
+_RUNS = {"BLOCK": metric.RUN_BLOCK}
+_BLOCKS = (f"cdiv(height * width, {metric.RUN_BLOCK})", "n_points", "1")
 _POINTS = ("n_points", "1", "1")
 _IMAGES = (f"cdiv(n_pixels, {field.BLOCK})", "n_images", "1")
 _PROMPTS = (f"cdiv(n_pixels, {field.BLOCK})", "n_prompts", "1")
 _QUERIES = (str(reference.SPLIT), "n_points", "1")
-_RANGES = ("n_points", f"cdiv(n_pixels, {reference.RANGE_BLOCK})", "1")
+_RANGES = (f"n_points * cdiv(n_pixels, {reference.RANGE_BLOCK})", "1", "1")
 
 
 def _variant(
@@ -52,7 +53,7 @@ QUERY = _variant(
     "query", reference.query_kernel, _QUERIES, {"SPLIT": reference.SPLIT, "BLOCK": 128}, "Gaussian sums around points"
 )
 RANGE = _variant(
-    "range", reference.range_kernel, _RANGES, {"BLOCK": reference.RANGE_BLOCK}, "range of the colour distance", 8
+    "range", reference.range_kernel, _RANGES, {"BLOCK": reference.RANGE_BLOCK}, "range of the colour distance"
 )
 LIMIT = _variant(
     "limit", reference.limit_kernel, _POINTS, {"LANES": reference.LIMIT_LANES}, "similarity's cut as a distance", 1
@@ -68,9 +69,9 @@ MEAN = _variant(
 NEAR_RANGE = _variant(
     "near_range", field.near_kernel, _TILES, {"PARTS": 3} | _TILE, "pixels within three distances of the query"
 )
-LABEL = _variant("label", metric.label_kernel, _BLOCKS, _FLAT, "a label for each run of near pixels")
-LINK = _variant("link", metric.link_kernel, _BLOCKS, _FLAT, "links the labels of runs that touch")
-KEEP = _variant("keep", metric.keep_kernel, _BLOCKS, _FLAT, "drops what is not connected to the click")
+LABEL = _variant("label", metric.label_kernel, _BLOCKS, _RUNS, "a label for each run of near pixels")
+LINK = _variant("link", metric.link_kernel, _BLOCKS, _RUNS, "links the labels of runs that touch")
+KEEP = _variant("keep", metric.keep_kernel, _BLOCKS, _RUNS, "drops what is not connected to the click")
 
 JOIN = _variant("join", field.join_kernel, _PROMPTS, {"COUNT": False} | _FLAT, "positive points less negative ones")
 JOIN_COUNTED = _variant(
