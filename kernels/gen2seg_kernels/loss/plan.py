@@ -56,7 +56,8 @@ class Launch:
     Attributes:
         kernel: its name, a key of `GRIDS`.
         grid: programs along each axis.
-        numbers: the arguments that are neither pointers nor fixed at compile time.
+        numbers: the values for all arguments of the plan's kernels and grids that are neither pointers nor fixed at
+            compile time; this one takes those that it names.
     """
 
     kernel: str
