@@ -87,6 +87,16 @@ def test_a_launch_follows_the_contract(folder):
     assert driver.unloaded == ["module 1"]
 
 
+def test_a_grid_of_the_callers_own(folder):
+    driver = FakeDriver()
+    kernels = CompiledKernels(folder, driver=driver)
+    arguments = {name: value for name, value in ARGUMENTS.items() if name != "images"}
+    kernels.launch("toy", arguments, grid=(5, 4, 3))
+    assert driver.launches[0][1] == (5, 4, 3)
+    with pytest.raises(LaunchError, match="a grid of"):
+        kernels.launch("toy", arguments, grid=(1, 65536, 1))
+
+
 def test_the_file_of_the_device_is_taken(folder):
     for capability, cubin in ((80, b"for 80"), (89, b"for 86"), (90, b"for 90a")):
         driver = FakeDriver(capability)
