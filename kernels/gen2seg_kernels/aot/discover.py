@@ -5,6 +5,7 @@ import importlib
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import gen2seg_kernels
 from gen2seg_kernels.aot.architectures import ARCHITECTURES
@@ -50,15 +51,12 @@ def targets_of(variant: KernelVariant, architectures: Iterable[int]) -> list[int
 
 def kernels_left_out(modules: Iterable[str], variants: Iterable[KernelVariant]) -> list[str]:
     """`module.kernel` for each jitted function that no variant compiles and no other jitted function calls."""
-    compiled = {id(variant.kernel) for variant in variants}
     functions = {f"{m}.{name}": f for m in modules for name, f in jitted(importlib.import_module(m)).items()}
-    called = {name for function in functions.values() for name in _names_in(function)}
-    return sorted(
-        full for full, f in functions.items() if id(f) not in compiled and full.rpartition(".")[2] not in called
-    )
+    used = {id(variant.kernel) for variant in variants}.union(*map(_called_by, functions.values()))
+    return sorted(name for name, function in functions.items() if id(function) not in used)
 
 
-def jitted(module: ModuleType) -> dict[str, object]:
+def jitted(module: ModuleType) -> dict[str, Any]:
     """The `triton.jit` functions that a module defines itself."""
     from triton.runtime.jit import JITFunction
 
@@ -77,8 +75,14 @@ def refuse_interpreter() -> None:
         raise RuntimeError("TRITON_INTERPRET is set: kernels are interpreted in this process, not compiled; unset it")
 
 
-def _names_in(function: object) -> set[str]:
-    tree = ast.parse(function.src)  # type: ignore[attr-defined]  # JITFunction keeps its source
-    own = tree.body[0].name if isinstance(tree.body[0], ast.FunctionDef) else ""
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    return (names | {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}) - {own}
+def _called_by(function: Any) -> set[int]:
+    """Identities of what the names in a jitted function stand for, under whatever name, but itself."""
+    nodes = list(ast.walk(ast.parse(function.src)))
+    scope = function.fn.__globals__
+    found = [scope.get(node.id) for node in nodes if isinstance(node, ast.Name)]
+    found += [
+        getattr(scope.get(node.value.id), node.attr, None)
+        for node in nodes
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    ]
+    return {id(value) for value in found if value is not function}
