@@ -41,6 +41,7 @@ def _product_interpreted(a, b):
 
 
 # a * b rounded by itself: compilers would join it with a sum to one operation, which rounds otherwise; NumPy does not.
+# In float32 libdevice takes numbers below 2^-126 for zero; the filter's products are zero or above 1e-23.
 product = _product_interpreted if knobs.runtime.interpret else _product_compiled
 
 
