@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def _parity(loss: loss_parity.Loss, masks: prompt_parity.Masks):
-    yield from loss_parity.check(loss, DEVICE, SIZE)
+    yield from loss_parity.check(loss, DEVICE, loss_parity.cases(SIZE))
     yield from prompt_parity.check(masks, DEVICE, list(prompt_parity.images(SIZE)))
 
 
@@ -78,7 +78,9 @@ def _tune(loss: tuning.TiledLoss, card: Card) -> bool:
     """Writes the table only if the chosen tiles pass the parity checks."""
     print("tiles of the loss, times over images with few and with many instances")
     tiles = tuning.tune(loss, card, DEVICE, event_timer)
-    passed = report("chosen tiles", loss_parity.check(lambda *a: loss(*a, tiles=tiles), DEVICE, SIZE))
+    passed = report(
+        "chosen tiles", loss_parity.check(lambda *a: loss(*a, tiles=tiles), DEVICE, loss_parity.cases(SIZE))
+    )
     if passed:
         print(f"  written: {tuning.write_entry(card.capability, tiles)}")
         print("  then: python -m gen2seg_kernels.aot --update-table")

@@ -56,7 +56,7 @@ def test_parity_finds_a_wrong_loss():
             assert grad is not None
             return terms * (1 + wrong), grad * (1 + wrong)
 
-        return [check for check in loss_parity.check(loss, "cpu", (24, 32), most=40) if not check.passed]
+        return [check for check in loss_parity.check(loss, "cpu", loss_parity.cases((24, 32), 40)) if not check.passed]
 
     assert run(0.0) == []
     failed = run(1e-4)

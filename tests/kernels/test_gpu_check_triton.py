@@ -45,7 +45,10 @@ def test_loss_parity():
     def loss(*arguments):
         return loss_triton.loss_and_grad(*arguments, tiles=LARGE)
 
-    failed = [c for c in loss_parity.check(loss, "cpu", (24, 32), most=20, without=(torch.bfloat16,)) if not c.passed]
+    # bfloat16 is beyond the interpreter, and its time goes by instances.
+    batches = [case for case in loss_parity.cases((12, 16), 20) if case.pred.dtype != torch.bfloat16]
+    batches = [case for case in batches if len(case.labels.ravel()) < 600 or len(case.labels) > 1]
+    failed = [check for check in loss_parity.check(loss, "cpu", batches) if not check.passed]
     assert failed == []
 
 
