@@ -134,6 +134,7 @@ class PrecisionSpec:
     weights: str = "float32"
     compute: str = "float32"
     wide_nodes: tuple[str, ...] = ()
+    plan: Mapping[str, Any] = field(default_factory=dict)  # why they stay wide, as measured
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -142,6 +143,7 @@ class PrecisionSpec:
             weights=reader.text("weights"),
             compute=reader.text("compute"),
             wide_nodes=reader.texts("wide_nodes", default=[]),
+            plan=reader.mapping("plan", default={}),
             extra=reader.rest(),
         )
 
@@ -160,6 +162,7 @@ class StageSpec:
     output: str
     precision: PrecisionSpec = field(default_factory=PrecisionSpec)
     artifacts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # backend -> listed files made for it
+    facts: Mapping[str, Any] = field(default_factory=dict)  # backend -> how its artifact was made: key, checks, ...
     backend: str | None = None  # what "auto" runs this stage with where it can; None: no preference
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -172,6 +175,7 @@ class StageSpec:
             output=reader.text("output"),
             precision=PrecisionSpec.read(reader.section("precision")),
             artifacts=reader.custom("artifacts", "lists of relative paths by backend", _artifacts, default={}),
+            facts=reader.mapping("facts", default={}),
             backend=reader.text("backend", pattern=_NAME, default=None, nullable=True),
             extra=reader.rest(),
         )

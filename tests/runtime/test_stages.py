@@ -131,6 +131,18 @@ def test_a_missing_library_is_named(make_bundle: BundleMaker, monkeypatch: pytes
     assert "other" in available_backends()
 
 
+def test_a_format_that_a_backend_lacks_is_named(make_bundle: BundleMaker, doubling: registry.BackendSpec):
+    def bfloat16(manifest: dict[str, Any]) -> None:
+        two_stages(manifest)
+        manifest["stages"][1]["precision"] = {"weights": "bfloat16", "compute": "bfloat16"}
+
+    bundle = Bundle.open(make_bundle(bfloat16, FILES))
+    assert usable_backends(bundle) == ()
+    assert open_backend(bundle, threads=1).name == "onnxruntime+doubling"
+    with pytest.raises(BackendError, match=r"computes in bfloat16, which onnxruntime has not; .*pip install doubling"):
+        open_backend(bundle, "onnxruntime")
+
+
 def test_a_stage_that_gives_nan_is_named(make_bundle: BundleMaker):
     files = FILES | {"first.onnx.data": ("model_data", _data(float("inf")))}
     backend = open_backend(Bundle.open(make_bundle(two_stages, files)), "onnxruntime", threads=1)

@@ -23,6 +23,7 @@ class BackendSpec:
         library: the Python module that must be installed.
         install: how it is installed.
         from_onnx: it runs a stage's ONNX graph; else it needs an artifact of the stage under its name.
+        lacks: formats of `PrecisionSpec.compute` that its arithmetic has not.
     """
 
     module: str
@@ -30,6 +31,7 @@ class BackendSpec:
     library: str
     install: str
     from_onnx: bool
+    lacks: tuple[str, ...] = ()
 
     def installed(self) -> bool:
         """Whether the library is there; it is not imported."""
@@ -46,6 +48,7 @@ BACKENDS = {
         library="onnxruntime",
         install="pip install onnxruntime",
         from_onnx=True,
+        lacks=("bfloat16",),
     ),
 }
 DEFAULT_BACKEND = "onnxruntime"
@@ -63,9 +66,8 @@ def get_backend(name: str) -> BackendSpec:
 
 
 def can_run(name: str, stage: StageSpec) -> bool:
-    """Whether the backend is known, its library installed, and the stage has what it needs."""
-    spec = BACKENDS.get(name)
-    return spec is not None and (spec.from_onnx or name in stage.artifacts) and spec.installed()
+    """Whether the backend is known, its library installed, and it can run the stage with what the bundle holds."""
+    return name in BACKENDS and _obstacle(name, stage) is None
 
 
 def open_stage(name: str, bundle: Bundle, stage: StageSpec, threads: int) -> StageSession:
@@ -75,13 +77,24 @@ def open_stage(name: str, bundle: Bundle, stage: StageSpec, threads: int) -> Sta
         BackendError: unknown name, missing library or artifact, or the library refuses the model.
     """
     spec = get_backend(name)
-    if not spec.from_onnx and name not in stage.artifacts:
-        made = ", ".join(sorted(stage.artifacts)) or "none"
-        raise BackendError(
-            f"{bundle.root}: stage {stage.name!r} has no artifact for backend {name!r} (it has: {made}); "
-            f"export the bundle again with --target {name.replace('_', '-')}"
-        )
-    if not spec.installed():
-        raise BackendError(f"the {name} backend needs: {spec.install}")
+    obstacle = _obstacle(name, stage)
+    if obstacle is not None:
+        raise BackendError(f"{bundle.root}: {obstacle}")
     opener: StageOpener = getattr(import_module(spec.module), spec.opener)
     return opener(bundle, stage, threads)
+
+
+def _obstacle(name: str, stage: StageSpec) -> str | None:
+    spec = BACKENDS[name]
+    if not spec.from_onnx and name not in stage.artifacts:
+        made = ", ".join(sorted(stage.artifacts)) or "none"
+        return (
+            f"stage {stage.name!r} has no artifact for backend {name!r} (it has: {made}); "
+            f"export the bundle again with --target {name.replace('_', '-')}"
+        )
+    if stage.precision.compute in spec.lacks:
+        other = BACKENDS.get(stage.backend or "")
+        return f"stage {stage.name!r} computes in {stage.precision.compute}, which {name} has not" + (
+            f"; backend {stage.backend!r} has it: {other.install}" if other is not None else ""
+        )
+    return None if spec.installed() else f"the {name} backend needs: {spec.install}"
