@@ -5,10 +5,9 @@ The network is transformers' `ViTMAEForPreTraining`; checkpoints are its hub lay
 arXiv 2505.15263.
 """
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,26 @@ from torch import Tensor, nn
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 from transformers.activations import ACT2FN
 
-from gen2seg.backbones.hub import fill_module, files_digest, read_config, read_tensors, resolve_folder, tensor_files
+from gen2seg.backbones.hub import files_digest, fill_module, read_config, read_tensors, resolve_folder, tensor_files
 from gen2seg.backbones.randomize import randomize_constants, tensors_digest
+from gen2seg.backbones.vit_files import (
+    CONFIG_FILE,
+    RECORD_FILE,
+    SEED,
+    STEM,
+    VitCheckpoint,
+    describe_random,
+    describe_source,
+    read_state,
+    wanted_files,
+    write_json,
+)
 from gen2seg.backbones.vit_images import PROCESSOR_FILE, ImageRule, read_image_rule
 from gen2seg.errors import LayoutError
 from gen2seg_runtime.files import atomic_directory
 
-CONFIG_FILE = "config.json"
-STEM = "model"
-FILES = (CONFIG_FILE, PROCESSOR_FILE, "*.safetensors", "*.safetensors.index.json")
+GEN2SEG_HUB_ID = "reachomk/gen2seg-mae-h"
+BASE_HUB_IDS = {"mae-b": "facebook/vit-mae-base", "mae-h": "facebook/vit-mae-huge"}
 
 # What facebook/vit-mae-base and facebook/vit-mae-huge say, where they differ from MaeConfig's defaults.
 ARCHITECTURES: dict[str, dict[str, Any]] = {
@@ -116,23 +126,6 @@ class MaeConfig:
         return self.image_size // self.patch_size
 
 
-@dataclass(frozen=True)
-class MaeCheckpoint:
-    """A network with what its files say.
-
-    Attributes:
-        net: in eval mode, float32, on the CPU.
-        image: how pictures come in.
-        sha256: of the weight files, or of the random tensors.
-        notes: what a user should know of how the files were read.
-    """
-
-    net: "MaeNet"
-    image: ImageRule
-    sha256: str
-    notes: tuple[str, ...] = field(default=())
-
-
 class MaeNet(nn.Module):
     """ViTMAE with mask ratio 0 and its tokens in order.
 
@@ -179,20 +172,21 @@ def mae_config(name: str, overrides: Mapping[str, Any] | None = None) -> MaeConf
     return MaeConfig(**{**ARCHITECTURES[name], **(overrides or {})})
 
 
-def random_mae(config: MaeConfig, seed: int) -> MaeCheckpoint:
+def random_mae(config: MaeConfig, seed: int = SEED) -> VitCheckpoint[MaeNet]:
     """The network with seeded random weights; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = MaeNet(config).eval()
     randomize_constants(net.model, seed)
-    return MaeCheckpoint(net, ImageRule(config.image_size), tensors_digest(net.model))
+    digest = tensors_digest(net.model)
+    return VitCheckpoint(net, ImageRule(config.image_size), "untrained", describe_random(seed), digest)
 
 
-def load_mae(source: str | Path, allow_pickle: bool = False) -> MaeCheckpoint:
+def load_mae(source: str | Path = GEN2SEG_HUB_ID, *, allow_pickle: bool = False) -> VitCheckpoint[MaeNet]:
     """Read a ViTMAE checkpoint.
 
-    Without a `preprocessor_config.json` (the published gen2seg weights have none) pictures are taken as
-    facebook/vit-mae-huge takes them, which the original scripts do; a note says so.
+    Without a `preprocessor_config.json` pictures are taken as facebook/vit-mae-huge takes them, whose processor
+    the original scripts use for all weights; a warning says so.
 
     Args:
         source: a folder in the hub's layout, or a hub id ("facebook/vit-mae-base").
@@ -201,19 +195,23 @@ def load_mae(source: str | Path, allow_pickle: bool = False) -> MaeCheckpoint:
         CheckpointError: a file is missing or damaged, is of another model, or holds a value, a tensor or a shape
             that does not fit.
     """
-    wanted = (*FILES, "*.bin", "*.bin.index.json") if allow_pickle else FILES
-    folder = resolve_folder(source, wanted)
+    folder = resolve_folder(source, wanted_files(allow_pickle))
     config = read_mae_config(read_config(folder, CONFIG_FILE), folder / CONFIG_FILE)
-    image, notes = _image_rule(folder, config)
+    image, warnings = _image_rule(folder, config)
     with torch.device("meta"):
         net = MaeNet(config)
     own = {hub_name(name): name for name in net.model.state_dict()}
     stored = {hub_name(name): value for name, value in read_tensors(folder, STEM, allow_pickle).items()}
     fill_module(net.model, {own.get(name, name): value for name, value in stored.items()}, folder)
-    for name in ("vit.embeddings.position_embeddings", "decoder.decoder_pos_embed"):
-        net.model.get_parameter(name).requires_grad_(False)  # fixed sines, as the library has them
-    digest = files_digest(tensor_files(folder, STEM, allow_pickle))
-    return MaeCheckpoint(net.eval(), image, digest, notes)
+    state = read_state(folder)
+    return VitCheckpoint(
+        net=net.eval(),
+        image=image,
+        state=state,
+        description=describe_source(source, folder, state, "a ViTMAE checkpoint"),
+        sha256=files_digest(tensor_files(folder, STEM, allow_pickle)),
+        warnings=warnings,
+    )
 
 
 def read_mae_config(config: Mapping[str, Any], where: str | Path) -> MaeConfig:
@@ -231,15 +229,20 @@ def read_mae_config(config: Mapping[str, Any], where: str | Path) -> MaeConfig:
         raise LayoutError(f"{where}: {error}") from error
 
 
-def save_mae(net: MaeNet, folder: str | Path, image: ImageRule | None = None) -> None:
+def save_mae(
+    net: MaeNet, folder: str | Path, *, image: ImageRule | None = None, state: str = "trained", overwrite: bool = False
+) -> None:
     """Write a checkpoint folder in the hub's layout, float32, which the original scripts read.
 
-    The folder appears whole or not at all; an older one of that name is replaced.
+    The folder appears whole or not at all.
 
     Args:
         image: how pictures come in; None: squashed, ImageNet statistics.
+        state: "trained" or "untrained".
+        overwrite: replace a folder that exists.
+    Raises:
+        OutputExistsError, OutputError: `folder` exists, or cannot be written.
     """
-    rule = image or ImageRule(net.config.image_size)
     config = {
         **asdict(net.config),
         "architectures": ["ViTMAEForPreTraining"],
@@ -248,28 +251,27 @@ def save_mae(net: MaeNet, folder: str | Path, image: ImageRule | None = None) ->
         "torch_dtype": "float32",
     }
     tensors = {name: value.detach().to("cpu", torch.float32).contiguous() for name, value in net.hub_tensors().items()}
-    with atomic_directory(folder, overwrite=True) as temporary:
+    with atomic_directory(folder, overwrite=overwrite) as root:
         # Not the library's own writer: its names for the decoder's layers are not those of the hub.
-        save_file(tensors, temporary / f"{STEM}.safetensors", metadata={"format": "pt"})
-        _write_json(temporary / CONFIG_FILE, config)
-        _write_json(temporary / PROCESSOR_FILE, rule.processor_config())
+        save_file(tensors, root / f"{STEM}.safetensors", metadata={"format": "pt"})
+        write_json(root / CONFIG_FILE, config)
+        write_json(root / PROCESSOR_FILE, (image or ImageRule(net.config.image_size)).processor_config())
+        write_json(root / RECORD_FILE, {"state": state})
 
 
 def _image_rule(folder: Path, config: MaeConfig) -> tuple[ImageRule, tuple[str, ...]]:
-    notes: list[str] = []
+    warnings: list[str] = []
     if config.mask_ratio:
-        notes.append(
+        warnings.append(
             f"{CONFIG_FILE} says mask_ratio {config.mask_ratio:g}, as weights do that were only pre-trained on masked "
             "pictures; here no patch is masked"
         )
     if config.norm_pix_loss:
-        notes.append(f"{CONFIG_FILE} says norm_pix_loss: the loss of pre-training only, the output is taken as it is")
+        warnings.append(
+            f"{CONFIG_FILE} says norm_pix_loss: that is for the loss of pre-training, the output is not changed"
+        )
     path = folder / PROCESSOR_FILE
     if path.is_file():
-        return read_image_rule(read_config(folder, PROCESSOR_FILE), config.image_size, path), tuple(notes)
-    notes.append(f"no {PROCESSOR_FILE}: pictures are taken as facebook/vit-mae-huge takes them (ImageNet statistics)")
-    return ImageRule(config.image_size), tuple(notes)
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        return read_image_rule(read_config(folder, PROCESSOR_FILE), config.image_size, path), tuple(warnings)
+    warnings.append(f"no {PROCESSOR_FILE}: pictures are taken as by that of facebook/vit-mae-huge")
+    return ImageRule(config.image_size), tuple(warnings)
