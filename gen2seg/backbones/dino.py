@@ -27,7 +27,8 @@ from torch import Tensor, nn
 
 from gen2seg.backbones.hub import files_digest, fill_module, read_config, read_tensors, resolve_folder, tensor_files
 from gen2seg.backbones.randomize import randomize_constants, tensors_digest
-from gen2seg.backbones.sd2 import Vae, load_vae, vae_scaling
+from gen2seg.backbones.sd2 import SD2, Vae, load_vae, random_vae
+from gen2seg.backbones.sd2.parts import vae_scaling
 from gen2seg.backbones.vit_files import (
     CONFIG_FILE,
     RECORD_FILE,
@@ -106,8 +107,8 @@ class DinoNet(nn.Module):
 
     def decode(self, latent: Tensor) -> Tensor:
         """Scaled latent -> raw colours (B, 3, S, S)."""
-        decoded: Any = self.vae.decode(latent / self.factor + self.shift)
-        return decoded.sample
+        vae: Any = self.vae
+        return vae.decode(latent / self.factor + self.shift).sample
 
     def forward(self, images: Tensor) -> Tensor:
         return self.decode(self.latent(images))
@@ -145,12 +146,25 @@ def dino_config(overrides: Mapping[str, Any] | None = None) -> DinoConfig:
     return DinoConfig(**(overrides or {}))
 
 
-def random_dino(config: DinoConfig, vae: Vae, seed: int = SEED) -> VitCheckpoint[DinoNet]:
-    """Seeded random ViT and up-convolution before a VAE; the global random state is left as it was."""
-    net = _seeded(config, vae, seed)
+def build_dino(architecture: Mapping[str, Any], seed: int = SEED) -> DinoNet:
+    """All of it with seeded random weights; the global random state is left as it was.
+
+    Args:
+        architecture: fields of `DinoConfig` to change; under "vae" those of Stable Diffusion 2's VAE.
+    Raises:
+        LayoutError: an unknown key, or parts that do not fit.
+    """
+    changes = dict(architecture)
+    vae = random_vae({**SD2.vae, **changes.pop("vae", {})}, seed)
+    return _seeded(dino_config(changes), vae, seed)
+
+
+def random_dino(architecture: Mapping[str, Any] | None = None, seed: int = SEED) -> VitCheckpoint[DinoNet]:
+    """As `build_dino`, with no tensor of the ViT left constant, so that export's checks see every branch."""
+    net = build_dino(architecture or {}, seed)
     randomize_constants(net.backbone, seed)
     randomize_constants(net.up, seed)
-    return VitCheckpoint(net, ImageRule(config.image_size), "untrained", describe_random(seed), tensors_digest(net))
+    return VitCheckpoint(net, ImageRule(net.config.image_size), "untrained", describe_random(seed), tensors_digest(net))
 
 
 def start_dino(

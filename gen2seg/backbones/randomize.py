@@ -3,7 +3,7 @@
 import hashlib
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 def randomize_constants(module: nn.Module, seed: int) -> None:
@@ -26,9 +26,5 @@ def tensors_digest(module: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
-        digest.update(_bytes(tensor))
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    return memoryview(tensor.detach().cpu().contiguous().numpy()).cast("B")
