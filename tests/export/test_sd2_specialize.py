@@ -145,6 +145,14 @@ def test_levels_that_do_not_double_keep_their_cut(parts):
     assert kinds(None) == [ResizedConv] * 3
 
 
+@torch.no_grad()
+def test_sizes_can_stay_free(parts):
+    unet = OneStepUNet(parts.unet, parts.text_of(), one_step(parts.scheduler)).eval()
+    sides = {index: torch.export.Dim(name, min=9, max=512) for index, name in ((2, "height"), (3, "width"))}
+    program = torch.export.export(unet, (latents(11, 14),), dynamic_shapes=(sides,), strict=False)
+    torch.testing.assert_close(program.module()(latents(9, 20)), unet(latents(9, 20)))
+
+
 def test_weights_that_stay_the_same_are_shared(parts):
     unet = OneStepUNet(parts.unet, parts.text_of(), one_step(parts.scheduler))
     shared = {parameter.data_ptr() for parameter in parts.unet.parameters()}
