@@ -1,1 +1,4 @@
-"""Backbones rewritten for one step and one picture size: the same function, without what is constant."""
+"""Networks rewritten for what they are exported for: one step, one text, no gradients; exact algebra throughout.
+
+Weights that stay as they are share their storage with the library's module.
+"""
