@@ -125,7 +125,8 @@ def test_mae_is_written_as_the_original_scripts_read_it(tmp_path: Path, picture:
     assert "vit.encoder.layer.1.attention.attention.query.weight" in names
     assert "decoder.decoder_layers.0.attention.output.dense.bias" in names
     assert "decoder.decoder_layers.0.intermediate.dense.weight" in names
-    _, report = ViTMAEForPreTraining.from_pretrained(folder, output_loading_info=True)
+    loaded: Any = ViTMAEForPreTraining.from_pretrained(folder, output_loading_info=True)
+    report = loaded[1]
     assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert json.loads((folder / "config.json").read_text())["mask_ratio"] == 0
     assert tuple(ViTImageProcessor.from_pretrained(folder).image_mean) == IMAGENET_MEAN
@@ -285,17 +286,19 @@ def test_training_starts_from_timm_s_weights_and_an_sd_vae(tmp_path: Path, dino_
     vit = timm.create_model(
         "vit_base_patch16_224.dino", img_size=24, patch_size=8, embed_dim=32, depth=2, num_heads=4, num_classes=0
     )
-    save_for_hf(vit, tmp_path / "timm", safe_serialization=True)
-    start = start_dino(tmp_path / "timm", dino_folder, seed=4)
+    save_for_hf(vit, str(tmp_path / "timm"), safe_serialization=True)
+    start = start_dino(tmp_path / "timm", dino_folder / "vae", seed=4)
     assert torch.equal(start.net.backbone.pos_embed, vit.pos_embed)  # type: ignore[arg-type]
     assert start.image == ImageRule(24)
     assert start.state == "untrained"
-    assert not torch.equal(start.net.up.weight, start_dino(tmp_path / "timm", dino_folder, seed=5).net.up.weight)
+    assert not torch.equal(
+        start.net.up.weight, start_dino(tmp_path / "timm", dino_folder / "vae", seed=5).net.up.weight
+    )
     with pytest.raises(LayoutError, match="timm's weights of the ViT alone"):
         load_dino(tmp_path / "timm")
     edit(tmp_path / "timm", {"architecture": "vit_large_patch16_224"})
     with pytest.raises(LayoutError, match="vit_base_patch16_224"):
-        start_dino(tmp_path / "timm", dino_folder)
+        start_dino(tmp_path / "timm", dino_folder / "vae")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderTiny
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor, nn
 
 from gen2seg.backbones import get_backbone
@@ -80,7 +80,7 @@ def open_dino(
     record, net, config = get_backbone("dino-b"), source.net, source.net.config
     size = (config.image_size, config.image_size)
     network = SpecializedDino(net).eval()
-    decoder = (TinyVaeDecoder if isinstance(net.vae, AutoencoderTiny) else VaeDecoder)(net.vae).eval()
+    decoder = (VaeDecoder if isinstance(net.vae, AutoencoderKL) else TinyVaeDecoder)(net.vae).eval()
     latents, scale = net.up.out_channels, config.patch_size // UP
     stages = (
         Stage("network", network, in_channels=3, out_channels=latents, in_scale=1, out_scale=scale),
