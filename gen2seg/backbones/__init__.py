@@ -98,6 +98,28 @@ def _save_dino(module: "nn.Module", folder: Path) -> None:
     save_dino(module, folder, overwrite=True)
 
 
+def _build_sd2(architecture: dict[str, Any]) -> "nn.Module":
+    from .sd2 import SD2, Sd2Net, random_sd2
+
+    tables = dict(architecture)
+    options = {name: tables.pop(name) for name in ("x0_sample", "text_tokens") if name in tables}
+    return Sd2Net(random_sd2(SD2.updated(tables)), **options)
+
+
+def _load_sd2(source: str | Path) -> "nn.Module":
+    from .sd2 import Sd2Net, load_sd2
+
+    return Sd2Net(load_sd2(source)).eval()
+
+
+def _save_sd2(module: "nn.Module", folder: Path) -> None:
+    from .sd2 import Sd2Net, save_sd2
+
+    if not isinstance(module, Sd2Net):
+        raise BackboneError(f"expected an Sd2Net, got {type(module).__name__}")
+    save_sd2(module.parts, folder, state="trained", overwrite=True)
+
+
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -139,6 +161,23 @@ BACKBONES = {
         defaults=BundleDefaults(
             size=640, enlarge_below=384, distance=30, instance_distance=25, background=20, min_area=16
         ),
+    ),
+    "sd2": Backbone(
+        name="sd2",
+        build=_build_sd2,
+        stride=8,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        normalization="sd",
+        prompt_mode="reference",
+        # The reference's working size; the distances are those of the manifest, nothing was tuned.
+        defaults=BundleDefaults(
+            size=768, enlarge_below=768, distance=40, instance_distance=40, background=40, min_area=16
+        ),
+        weights="reachomk/gen2seg-sd",
+        base="stabilityai/stable-diffusion-2",
+        load=_load_sd2,
+        save=_save_sd2,
     ),
     "mae-b": _mae("mae-b", patch=16, weights=None, base="facebook/vit-mae-base"),
     "mae-h": _mae("mae-h", patch=14, weights="reachomk/gen2seg-mae-h", base="facebook/vit-mae-huge"),
