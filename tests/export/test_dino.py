@@ -122,6 +122,7 @@ def test_the_light_vae_fits_the_same_latents(tmp_path: Path) -> None:
     light |= {"num_encoder_blocks": [1, 1, 1, 1], "num_decoder_blocks": [1, 1, 1, 1]}
     vae: Any = random_vae(light)
     vae.save_pretrained(tmp_path / "light")
+    assert open_dino(tmp_path / "dino", vae="full", sizes=[(32, 32)]).folded["scaling_factor"] == 0.18215
     model = open_dino(tmp_path / "dino", vae=tmp_path / "light")
     x = picture(side=32)
     expected = model.reference(x)
@@ -132,9 +133,11 @@ def test_the_light_vae_fits_the_same_latents(tmp_path: Path) -> None:
 def test_arguments_and_parts_that_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="no published weights"):
         open_dino()
-    with pytest.raises(ExportError, match="random_weights excludes"):
+    with pytest.raises(ExportError, match="exclude each other"):
         open_dino(tmp_path, random_weights=True)
     with pytest.raises(ExportError, match="architecture is for random weights"):
         open_dino(tmp_path, architecture=SMALL)
+    with pytest.raises(ExportError, match="24x24 only"):
+        open_dino(random_weights=True, architecture=SMALL, sizes=[(48, 24)])
     with pytest.raises(LayoutError, match="unknown key 'heads'"):
         open_dino(random_weights=True, architecture={**SMALL, "heads": 2})

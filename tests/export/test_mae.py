@@ -162,6 +162,8 @@ def test_arguments_that_exclude_each_other(tmp_path: Path) -> None:
         open_mae("mae-b", tmp_path, random_weights=True)
     with pytest.raises(ExportError, match="architecture is for random weights"):
         open_mae("mae-b", tmp_path, architecture=SMALL)
+    with pytest.raises(ExportError, match="24x24 only"):
+        open_mae("mae-b", random_weights=True, architecture=SMALL, sizes=[(24, 24), (48, 48)])
     with pytest.raises(ExportError, match="hidden_act must be one of"):
         open_mae("mae-b", random_weights=True, architecture={**SMALL, "hidden_act": "tanh"})
 
