@@ -5,10 +5,10 @@
 `docs/precision.md` says which form runs where.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
 
 import numpy as np
 
@@ -48,7 +48,6 @@ class PrecisionReport:
     paths: tuple[Path, ...]
     plan: PrecisionPlan | None = None
     notes: tuple[str, ...] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def wide_nodes(self) -> tuple[str, ...]:
@@ -56,10 +55,8 @@ class PrecisionReport:
 
     def spec(self) -> PrecisionSpec:
         """The manifest's record of this stage."""
-        extra: dict[str, Any] = dict(self.extra)
-        if self.plan is not None:
-            extra["plan"] = self.plan.to_json()
-        return PrecisionSpec(weights=self.weights, compute=self.compute, wide_nodes=self.wide_nodes, extra=extra)
+        plan = self.plan.to_json() if self.plan is not None else {}
+        return PrecisionSpec(weights=self.weights, compute=self.compute, wide_nodes=self.wide_nodes, plan=plan)
 
 
 def apply(

@@ -10,6 +10,10 @@ from gen2seg_export.errors import ExportError
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
+# Where only the weights are rounded, those below this many elements (biases, scales, constants) stay float32:
+# they weigh nothing in the file and their rounding would touch every pixel.
+MIN_ROUNDED_ELEMENTS = 1024
+
 
 @dataclass(frozen=True)
 class Format:

@@ -7,7 +7,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from gen2seg_export.errors import ExportError
-from gen2seg_export.onnx_graph import FLOAT16_MAX, MIN_ROUNDED_ELEMENTS
+from gen2seg_export.precision.formats import FORMATS, MIN_ROUNDED_ELEMENTS
 from gen2seg_export.precision.graph import Graph
 from gen2seg_export.precision.writer import write_graph
 
@@ -24,14 +24,16 @@ def write_stored_float16(graph: Graph, out: Path) -> tuple[Path, ...]:
     outputs = {value.name for value in graph.model.graph.output}
     chosen = {name for name in large if name not in outputs}
 
+    limit = FORMATS["fp16"].largest
+
     def convert(tensor: TensorProto, load: Callable[[], np.ndarray]) -> np.ndarray | None:
         if tensor.name not in chosen:
             return None
         value = load()
         largest = float(np.abs(value).max())
-        if not largest <= FLOAT16_MAX:
+        if not largest <= limit:
             raise ExportError(
-                f"weight {tensor.name} reaches {largest:g}; float16 ends at {FLOAT16_MAX:g}. Export it without fp16"
+                f"weight {tensor.name} reaches {largest:g}; float16 ends at {limit:g}. Export it without fp16"
             )
         return value.astype(np.float16)
 
