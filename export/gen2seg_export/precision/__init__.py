@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-
 import numpy as np
 
 from gen2seg_export.errors import ExportError

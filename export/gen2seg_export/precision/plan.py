@@ -34,7 +34,8 @@ class WideNode:
 
     `reason`: "norm", "softmax", "reduction", "format" (no narrow form), "logits" (between a product and its
     softmax), "end" (first and last layers), "range" (values near or beyond the largest number), "accuracy"
-    (loses more than `ROUNDOFFS` roundoffs), "border" (moves values between wide nodes only).
+    (it, or the node that takes its output, loses more than `ROUNDOFFS` roundoffs), "border" (moves values
+    between wide nodes only).
     """
 
     name: str
@@ -97,6 +98,9 @@ def make_plan(graph: Graph, ranges: Mapping[str, NodeRange], narrow: Format) -> 
     for node in graph.nodes:
         if node.op_type in SOFTMAX:
             wide.update({name: "logits" for name in _logits(graph, node) if name not in wide})
+        # What spoils this node's output is the rounding of its inputs: they must be made wide, too.
+        if _loses(node, ranges.get(node.name), narrow):
+            wide.update({name: "accuracy" for name in _makers(graph, node) if name not in wide})
     _fill_borders(graph, wide)
     chosen = {n.name: WideNode(n.name, n.op_type, wide[n.name]) for n in graph.nodes if n.name in wide}
     return PrecisionPlan(narrow, chosen, ranges)
@@ -112,10 +116,24 @@ def _reason(node: NodeProto, seen: NodeRange | None, narrow: Format, at_end: boo
         return None
     if max(seen.largest_input, seen.largest_output) * HEADROOM > narrow.largest:
         return "range"
+    return "accuracy" if _loses(node, seen, narrow) else None
+
+
+def _loses(node: NodeProto, seen: NodeRange | None, narrow: Format) -> bool:
     # Moving a value rounds it once; layout is judged by what computes on it.
-    if node.op_type not in LAYOUT and seen.error > ROUNDOFFS * narrow.roundoff:
-        return "accuracy"
-    return None
+    return seen is not None and node.op_type not in LAYOUT and seen.error > ROUNDOFFS * narrow.roundoff
+
+
+def _makers(graph: Graph, node: NodeProto) -> list[str]:
+    """The nodes that made what this one takes, those that only moved it included."""
+    found, waiting = [], graph.float_inputs(node)
+    while waiting:
+        maker = graph.makers.get(waiting.pop())
+        if maker is not None and maker.name not in found:
+            found.append(maker.name)
+            if maker.op_type in LAYOUT:
+                waiting += graph.float_inputs(maker)
+    return found
 
 
 def _logits(graph: Graph, softmax: NodeProto) -> list[str]:

@@ -113,7 +113,7 @@ def _products(trt: Any, network: Any) -> dict[str, int]:
     for i in range(network.num_layers):
         layer = network.get_layer(i)
         if layer.type in kinds:
-            name = layer.get_output(0).dtype.name
+            name = str(layer.get_output(0).dtype.name)
             counts[_FORMAT_NAMES.get(name, name)] += 1
     return dict(counts)
 
@@ -148,14 +148,14 @@ def _monitor(trt: Any, tell: Tell) -> Any:
             trt.IProgressMonitor.__init__(self)
             self._steps: dict[str, int] = {}
 
-        def phase_start(self, phase_name: str, _parent: str | None, num_steps: int) -> None:
+        def phase_start(self, phase_name: Any, parent_phase: Any, num_steps: int) -> None:
             self._steps[phase_name] = num_steps
 
-        def step_complete(self, phase_name: str, step: int) -> bool:
+        def step_complete(self, phase_name: Any, step: int) -> bool:
             tell(f"{phase_name}: {step + 1} of {self._steps.get(phase_name, 0)}")
             return True
 
-        def phase_finish(self, phase_name: str) -> None:
+        def phase_finish(self, phase_name: Any) -> None:
             self._steps.pop(phase_name, None)
 
     return Monitor()

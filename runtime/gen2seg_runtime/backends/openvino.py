@@ -115,7 +115,7 @@ def _tensor(openvino: Any, weights: memoryview) -> Any:
     # would hold them twice. The pages stay read-only: a write would end the process, not change the file.
     address = np.frombuffer(weights, np.uint8).ctypes.data
     view = (ctypes.c_uint8 * len(weights)).from_address(address)
-    return openvino.Tensor(np.frombuffer(view, np.uint8), shared_memory=True)
+    return openvino.Tensor(np.frombuffer(memoryview(view), np.uint8), shared_memory=True)
 
 
 def _check_names(model: Any, stage: StageSpec, where: Any) -> None:
