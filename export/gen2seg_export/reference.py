@@ -11,9 +11,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from gen2seg_runtime.manifest import InputSpec
+from gen2seg_runtime.manifest import InputSpec, OutputSpec
 
 
 def reference_input(image: np.ndarray, spec: InputSpec) -> tuple[Tensor, tuple[int, int]]:
@@ -74,14 +74,20 @@ def _rounded(value: Fraction, spec: InputSpec) -> int:
     return max(1, floor(value if spec.resize.rounding == "down" else value + Fraction(1, 2)))
 
 
-def truncated(raw: Tensor, content: tuple[int, int]) -> np.ndarray:
-    """The first picture of a network's output (N, 3, H, W) as uint8 [h, w, 3], cropped to its content."""
+def reference_colors(raw: Tensor, content: tuple[int, int], spec: OutputSpec) -> np.ndarray:
+    """Raw colours (1, 3, H, W) of one picture as uint8 [h, w, 3]: normalised, truncated, cropped to the content."""
     height, width = content
-    return raw[0].clamp(0, 255).permute(1, 2, 0)[:height, :width].numpy().astype(np.uint8)
-
-
-@torch.no_grad()
-def reference_colors(module: nn.Module, image: np.ndarray, spec: InputSpec) -> np.ndarray:
-    """uint8 [h, w, 3] colours of a picture by the network itself, at processing size."""
-    x, content = reference_input(image, spec)
-    return truncated(module(x), content)
+    p = raw[0]
+    scale = 255.0
+    if spec.normalization == "fixed":
+        assert spec.range is not None
+        low, high = spec.range
+        unit, scale = p.clamp(low, high) - low, 255.0 / (high - low)
+    elif spec.normalization == "sd":
+        shifted = p + p.min().abs()
+        unit = shifted / (shifted.max().abs() + shifted.min().abs()).clamp(min=torch.finfo(torch.float32).tiny)
+    else:
+        unit = (p + p.min().abs()) / (p.max().abs() + p.min().abs() + 1e-5)
+    if spec.gamma is not None:
+        unit, scale = (unit * (scale / 255)) ** spec.gamma, 255.0
+    return (unit * scale).clamp(0, 255).permute(1, 2, 0)[:height, :width].numpy().astype(np.uint8)

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gen2seg.backbones.dino import UP, DinoNet
-from gen2seg_export.specialize.transformer import Block, PatchPixels, PatchTokens, fold_norm
+
+from .transformer import Block, PatchPixels, PatchTokens, fold_norm
 
 _LAYER = {
     "norm1": "norm1",
@@ -38,7 +39,7 @@ class SpecializedDino(nn.Module):
         )
         latents = net.up.out_channels
         # (width, latents, 2, 2) -> rows ordered (latent, row, column)
-        weight = net.up.weight.detach().flatten(1).T
+        weight = net.up.weight.detach().flatten(1).T.contiguous()
         assert net.up.bias is not None
         bias = net.up.bias.detach().repeat_interleave(UP * UP)
         weight, bias = fold_norm(tensors["norm.weight"], tensors["norm.bias"], weight, bias)

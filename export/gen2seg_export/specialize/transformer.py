@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .layers import frozen, linear
+
 Activation = Callable[[Tensor], Tensor]
 
 # Activations by the names that transformers gives them.
@@ -26,20 +28,6 @@ ACTIVATIONS: dict[str, Activation] = {
     "relu": F.relu,
     "silu": F.silu,
 }
-
-
-def parameter(value: Tensor) -> nn.Parameter:
-    """A float32 copy of `value` that no gradient reaches."""
-    return nn.Parameter(value.detach().to(torch.float32).contiguous().clone(), requires_grad=False)
-
-
-def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """A float32 linear layer of (out, in) weights and (out,) bias or none, given in any precision."""
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    layer.weight = parameter(weight)
-    if bias is not None:
-        layer.bias = parameter(bias)
-    return layer
 
 
 def fold_norm(scale: Tensor, shift: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -71,8 +59,8 @@ class PatchTokens(nn.Module):
             table[1:] += patch_bias.double()
         width, channels, patch, _ = patch_weight.shape
         self.project = nn.Conv2d(channels, width, patch, patch, bias=False, device="meta")
-        self.project.weight = parameter(patch_weight)
-        self.table = parameter(table)
+        self.project.weight = frozen(patch_weight)
+        self.table = frozen(table)
 
     def forward(self, image: Tensor) -> Tensor:
         patches = self.project(image).flatten(2).transpose(1, 2)

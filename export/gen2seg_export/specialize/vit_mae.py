@@ -6,16 +6,9 @@ from torch import Tensor, nn
 
 from gen2seg.backbones.mae import MaeNet
 from gen2seg_export.errors import ExportError
-from gen2seg_export.specialize.transformer import (
-    ACTIVATIONS,
-    Block,
-    PatchPixels,
-    PatchTokens,
-    bare_norm,
-    fold_norm,
-    linear,
-    parameter,
-)
+
+from .layers import frozen, linear
+from .transformer import ACTIVATIONS, Block, PatchPixels, PatchTokens, bare_norm, fold_norm
 
 _LAYER = {
     "norm1": "layernorm_before",
@@ -65,7 +58,7 @@ class SpecializedMae(nn.Module):
             tensors["decoder.decoder_embed.bias"],
         )
         self.embed = linear(embed, None)
-        self.table = parameter(tensors["decoder.decoder_pos_embed"][0].double() + bias)
+        self.table = frozen(tensors["decoder.decoder_pos_embed"][0].double() + bias)
         self.decoder = nn.Sequential(
             *(
                 Block(

@@ -50,6 +50,13 @@ BACKENDS = {
         from_onnx=True,
         lacks=("bfloat16",),
     ),
+    "openvino": BackendSpec(
+        module="gen2seg_runtime.backends.openvino",
+        opener="OpenVinoStage",
+        library="openvino",
+        install="pip install 'gen2seg[openvino]'",
+        from_onnx=True,
+    ),
 }
 DEFAULT_BACKEND = "onnxruntime"
 
