@@ -1,7 +1,7 @@
 """Turn a checkpoint into a verified bundle that gen2seg_runtime runs.
 
     from gen2seg_export import export_bundle
-    report = export_bundle("build/tiny", checkpoint="runs/tiny/weights", fp16=True)
+    report = export_bundle("build/tiny", checkpoint="runs/tiny/weights", precision="fp16")
 
 Importing this package imports nothing heavy; torch and onnx are loaded when a name is first used.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gen2seg_export.errors import (
         ExportError,
+        NotAvailableError,
         ParityError,
         UnsupportedBackboneError,
     )
@@ -22,6 +23,7 @@ _HOME = {
     "UnsupportedBackboneError": "errors",
     "ExportError": "errors",
     "ExportReport": "pipeline",
+    "NotAvailableError": "errors",
     "ParityError": "errors",
     "ParityReport": "parity",
     "export_bundle": "pipeline",
@@ -31,6 +33,7 @@ _HOME = {
 __all__ = [
     "ExportError",
     "ExportReport",
+    "NotAvailableError",
     "ParityError",
     "ParityReport",
     "UnsupportedBackboneError",

@@ -1,109 +1,88 @@
-"""The bundle's folder: the graph, the goldens and the manifest that describes them."""
+"""The bundle's folder: graphs, artifacts, goldens and the manifest that describes them."""
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-import onnx
-
-from gen2seg.backbones import Backbone
-from gen2seg.backbones.defaults import BundleDefaults
-from gen2seg_export.backbones import ExportSpec
-from gen2seg_export.onnx_graph import GraphSpec
-from gen2seg_export.source import Source
+from gen2seg_export.model import ExportModel
+from gen2seg_export.onnx_graph import OPSET
+from gen2seg_export.parts import file_facts
+from gen2seg_export.tolerances import loosest, tolerance_name
 from gen2seg_runtime.manifest import (
     MANIFEST_NAME,
     FileRecord,
     GoldenRecord,
-    InputSpec,
-    InstanceSpec,
-    LicenceInfo,
     Manifest,
     ModelSpec,
-    OutputSpec,
-    PadSpec,
     PrecisionSpec,
-    PromptSpec,
-    ResizeSpec,
-    WeightsInfo,
+    StageSpec,
 )
 
-MODEL_FILE = "model.onnx"
-CODE_LICENCE = "Apache-2.0"
-NO_TRAINING = "No trained weights: the colours mean nothing."
+_VERSIONS = ("gen2seg", "torch", "onnx", "onnxscript", "onnxruntime")
 
 
-def draft_manifest(
-    backbone: Backbone,
-    spec: ExportSpec,
-    source: Source,
-    graph: GraphSpec,
-    defaults: BundleDefaults,
-    *,
-    float16: bool,
-    name: str | None = None,
-) -> Manifest:
-    """Everything that the manifest says before anything is written: no files, goldens or measurements yet."""
-    versions = {package: _version(package) for package in ("gen2seg", "torch", "onnx", "onnxruntime")}
+def draft_manifest(model: ExportModel, stages: Sequence[StageSpec], *, name: str) -> Manifest:
+    """Everything that the manifest says before it is verified: no files, goldens or measurements yet.
+
+    Args:
+        model: without need of its networks.
+        stages: as they lie in the bundle.
+    """
     return Manifest(
-        name=name or spec.bundle_name,
-        backbone=backbone.name,
-        version=versions["gen2seg"],
-        weights=WeightsInfo(
-            state=source.state,
-            source=source.description,
-            sha256=source.sha256,
-            parameters=source.parameters,
-        ),
-        licence=LicenceInfo(
-            code=CODE_LICENCE,
-            weights=spec.licence,
-            use_limits=spec.use_limits,
-            attribution=spec.attribution if source.state == "trained" else NO_TRAINING,
-        ),
-        model=ModelSpec(path=MODEL_FILE, opset=graph.opset),
-        input=_input_spec(backbone, graph, defaults),
-        output=OutputSpec(name=graph.output_name, normalization=backbone.normalization),
-        prompt=PromptSpec(mode=backbone.prompt_mode, distance=defaults.distance),
-        instances=InstanceSpec(
-            distance=defaults.instance_distance, background=defaults.background, min_area=defaults.min_area
-        ),
-        precision=PrecisionSpec(weights="float16" if float16 else "float32", compute="float32"),
+        name=name,
+        backbone=model.backbone,
+        version=package_versions()["gen2seg"],
+        weights=model.weights,
+        licence=model.licence,
+        model=ModelSpec(path=stages[0].path, opset=OPSET),
+        input=replace(model.input, name=stages[0].input),
+        output=replace(model.output, name=stages[-1].output),
+        prompt=model.prompt,
+        instances=model.instances,
+        precision=_overall(stages),
+        stages=tuple(stages),
+        folded=dict(model.folded),
         files=(),
-        created_by=versions,
+        created_by=package_versions(),
     )
 
 
-def _input_spec(backbone: Backbone, graph: GraphSpec, defaults: BundleDefaults) -> InputSpec:
-    fixed = graph.size is not None
-    return InputSpec(
-        name=graph.input_name,
-        scale=255.0,
-        mean=backbone.mean,
-        std=backbone.std,
-        resize=ResizeSpec(
-            rule="fixed" if fixed else "longest_side",
-            size=max(graph.size) if graph.size else defaults.size,
-            enlarge_below=0 if fixed else defaults.enlarge_below,
-        ),
-        pad=PadSpec(multiple=graph.stride),
-        dynamic=not fixed,
-        buckets=(graph.size,) if graph.size else (),
-    )
+def _overall(stages: Sequence[StageSpec]) -> PrecisionSpec:
+    """The narrowest of the stages, for those who look no further."""
+    row = loosest([tolerance_name(stage.precision) for stage in stages])
+    chosen = next(stage.precision for stage in stages if tolerance_name(stage.precision) == row)
+    return PrecisionSpec(weights=chosen.weights, compute=chosen.compute)
 
 
-def write_model(root: Path, model: onnx.ModelProto) -> None:
-    """Write the graph into the bundle's folder."""
-    (root / MODEL_FILE).write_bytes(model.SerializeToString(deterministic=True))
+def write_manifest(
+    root: Path,
+    manifest: Manifest,
+    goldens: Sequence[GoldenRecord],
+    known: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Manifest:
+    """Write the manifest with a record of every other file in `root`; returns what was written.
 
-
-def write_manifest(root: Path, manifest: Manifest, goldens: Sequence[GoldenRecord]) -> Manifest:
-    """Write the manifest with a record of every other file in `root`; returns what was written."""
-    full = replace(manifest, files=tuple(_file_records(root)), goldens=tuple(goldens))
+    Args:
+        known: path in the bundle -> its size and SHA-256, where somebody has read the file already.
+    """
+    records = []
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root).as_posix()
+        if path.is_file() and name != MANIFEST_NAME:
+            facts = (known or {}).get(name) or file_facts(path)
+            records.append(FileRecord(path=name, role=_role(name, manifest), **facts))
+    full = replace(manifest, files=tuple(records), goldens=tuple(goldens))
     (root / MANIFEST_NAME).write_text(full.to_json(), encoding="utf-8")
     return full
+
+
+def _role(name: str, manifest: Manifest) -> str:
+    if name in {stage.path for stage in manifest.stages}:
+        return "model"
+    folder = name.partition("/")[0]
+    return {"goldens": "golden", "kernels": "kernel"}.get(folder, "model_data" if folder == name else "artifact")
 
 
 def bundle_bytes(root: Path) -> int:
@@ -111,22 +90,15 @@ def bundle_bytes(root: Path) -> int:
     return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
 
 
-def _file_records(root: Path) -> list[FileRecord]:
-    records = []
-    for path in sorted(root.rglob("*")):
-        name = path.relative_to(root).as_posix()
-        if not path.is_file() or name == MANIFEST_NAME:
-            continue
-        content = path.read_bytes()
-        records.append(
-            FileRecord(
-                path=name,
-                role="model" if name == MODEL_FILE else "golden",
-                bytes=len(content),
-                sha256=hashlib.sha256(content).hexdigest(),
-            )
-        )
-    return records
+def cost_json(model: ExportModel) -> dict[str, Any]:
+    """Parameters, bytes and operations of the reference's networks and of the exported chain."""
+    sides = {"before": model.before, "after": model.after}
+    return {side: asdict(cost) | {"size": list(cost.size)} for side, cost in sides.items() if cost is not None}
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what an export depends on."""
+    return {package: _version(package) for package in _VERSIONS}
 
 
 def _version(package: str) -> str:

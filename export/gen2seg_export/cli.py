@@ -14,30 +14,55 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from gen2seg_export.backbones import get_export_spec
 from gen2seg_export.errors import ParityError
+from gen2seg_export.registry import FAMILIES, TARGETS, get_family
+from gen2seg_export.sizes import pair_sizes
 from gen2seg_runtime.errors import Gen2SegError, NetworkOutputError
 
 if TYPE_CHECKING:
     from gen2seg_export.pipeline import ExportReport
 
-_STAGES = ("load", "export", "round", "write", "verify", "control", "measure")
+
+class TargetsType(click.ParamType):
+    """Targets separated by commas."""
+
+    name = "NAME,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        names = tuple(part.strip() for part in value.split(",") if part.strip())
+        unknown = [name for name in names if name not in TARGETS]
+        if unknown or not names:
+            self.fail(f"{value!r}: targets are {', '.join(TARGETS)}, separated by commas", param, ctx)
+        return names
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="gen2seg")
-@click.option("--backbone", required=True, metavar="NAME", help="Which network to export: tiny.")
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="Folder: config.json, model.safetensors.")
+@click.option("--backbone", required=True, metavar="NAME", help=f"Which network to export: {', '.join(FAMILIES)}.")
+@click.option("--checkpoint", metavar="DIR_OR_HUB_ID", help="Weights; default: the backbone's published ones.")
 @click.option("--random-weights", is_flag=True, help="Seeded random weights instead; says 'untrained'.")
-@click.option("--fp16", is_flag=True, help="Store weights as float16 (half the file); computes in float32.")
-@click.option("--height", type=click.IntRange(1), help="Fix the height; a multiple of the stride.")
-@click.option("--width", type=click.IntRange(1), help="Fix the width; a multiple of the stride.")
-@click.option("--size", type=click.IntRange(1), help="Shrink pictures whose longer side exceeds this.")
-@click.option("--enlarge-below", type=click.IntRange(0), help="Enlarge pictures whose longer side is less.")
-@click.option("--distance", type=float, help="Default colour distance of a click's mask, 0..442.")
+@click.option("--allow-pickle", is_flag=True, help="Read pickled weights, which can run code, for want of others.")
+@click.option("--vae", metavar="full|taesd|DIR", help="sd2, dino-b: the VAE variant.")
+@click.option("--fp16", is_flag=True, help="float16: for CPUs the weights (half the file), for GPUs the arithmetic.")
+@click.option("--bf16", is_flag=True, help="bfloat16 arithmetic but where measured ranges speak against it.")
+@click.option("--int8", is_flag=True, help="int8 by calibration, as OpenVINO IR; offered where it is faster here.")
+@click.option(
+    "--target", "targets", type=TargetsType(), default="onnx", show_default=True, help=f"Of {', '.join(TARGETS)}."
+)
+@click.option("--turing", is_flag=True, help="tensorrt-rtx: build for compute capability 7.5 in place of 8.0 and up.")
+@click.option(
+    "--height", "heights", type=click.IntRange(1), multiple=True, help="Of a bucket; repeatable, with --width."
+)
+@click.option("--width", "widths", type=click.IntRange(1), multiple=True, help="Of a bucket, in the order of --height.")
+@click.option("--dynamic", is_flag=True, help="Any size in place of fixed buckets.")
+@click.option("--size", type=click.IntRange(1), help="tiny: shrink pictures whose longer side exceeds this.")
+@click.option("--enlarge-below", type=click.IntRange(0), help="tiny: enlarge pictures whose longer side is less.")
+@click.option("--distance", type=float, help="tiny: default colour distance of a click's mask, 0..442.")
 @click.option("--name", help="Name of the bundle; default: the backbone's.")
 @click.option("--images", type=click.Path(path_type=Path), help="Real pictures to verify on; else GEN2SEG_DATA.")
-@click.option("--max-images", type=click.IntRange(1), default=12, show_default=True, help="How many of them.")
+@click.option("--max-images", type=click.IntRange(1), help="How many pictures to verify on; default: by cost.")
 @click.option("--max-bytes", type=click.IntRange(1), help="Fail if all files together are larger.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of the runtime while verifying.")
 @click.option("--force", is_flag=True, help="Write the bundle even if it fails the gate, and record that.")
@@ -46,8 +71,14 @@ _STAGES = ("load", "export", "round", "write", "verify", "control", "measure")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The bundle's folder.")
 def cli(
     backbone: str,
-    checkpoint: Path | None,
+    checkpoint: str | None,
     random_weights: bool,
+    fp16: bool,
+    bf16: bool,
+    int8: bool,
+    turing: bool,
+    heights: tuple[int, ...],
+    widths: tuple[int, ...],
     size: int | None,
     enlarge_below: int | None,
     distance: float | None,
@@ -57,14 +88,23 @@ def cli(
 ) -> int:
     """Turn a checkpoint into a bundle, verify it through the runtime, and write it only if it passes.
 
+    A run that was broken off is continued by the next one with the same output.
+
     \b
     Examples:
       gen2seg-export --backbone tiny --checkpoint runs/tiny/weights --fp16 -o build/tiny
-      gen2seg-export --backbone tiny --random-weights -o build/latency-only
+      gen2seg-export --backbone sd2 --checkpoint gen2seg-sd/ --bf16 --target openvino --height 480 --width 640 -o sd2
+      gen2seg-export --backbone mae-b --random-weights -o build/latency-only
     """
-    get_export_spec(backbone)  # before torch is loaded: a wrong name should not cost seconds
-    if random_weights == (checkpoint is not None):
+    get_family(backbone)  # before torch is loaded: a wrong name should not cost seconds
+    if random_weights and checkpoint is not None:
+        raise click.UsageError("give either --checkpoint or --random-weights")
+    if backbone == "tiny" and not random_weights and checkpoint is None:
         raise click.UsageError("give either --checkpoint DIR or --random-weights")
+    asked = [name for name, flag in (("fp16", fp16), ("bf16", bf16), ("int8", int8)) if flag]
+    if len(asked) > 1:
+        raise click.UsageError(f"--{' and --'.join(asked)} exclude each other")
+    sizes = pair_sizes(heights, widths)
     chosen = {"size": size, "enlarge_below": enlarge_below, "distance": distance}
     console = Console(stderr=True)
 
@@ -76,6 +116,9 @@ def cli(
             backbone=backbone,
             checkpoint=checkpoint,
             random_weights=random_weights,
+            precision=asked[0] if asked else "fp32",
+            target_options={"tensorrt-rtx": {"turing": True}} if turing else {},
+            sizes=sizes,
             settings={key: value for key, value in chosen.items() if value is not None},
             progress=display.update,
             **options,
@@ -114,23 +157,35 @@ class _StageDisplay:
     def _end_stage(self) -> None:
         if self._stage:
             seconds = time.perf_counter() - self._since
-            self._console.print(f"{self._stage:<8} {seconds:6.1f} s", highlight=False)
+            self._console.print(f"{self._stage:<9} {seconds:6.1f} s", highlight=False)
 
 
 def _show(report: "ExportReport", console: Console) -> None:
-    summary = report.parity.summary()
     table = Table(title=f"{report.path}: {report.bytes:,} bytes, {report.manifest.weights.state}")
     table.add_column("against PyTorch float32, worst case")
-    table.add_column("figure", justify="right")
-    for key, value in summary.items():
-        table.add_row(key.replace("_", " "), "-" if value is None else f"{value:.5g}")
+    for column in ("largest", "mean", "relative", "PSNR dB"):
+        table.add_column(column, justify="right")
+    for parity in (report.parity, *report.others):
+        summary = parity.summary()
+        rows = {**{f"stage {name}": found for name, found in summary["stages"].items()}, "colours": summary["colors"]}
+        for name, found in rows.items():
+            if found is not None:
+                figures = [_figure(found[key]) for key in ("max", "mean", "relative", "psnr")]
+                table.add_row(f"{parity.backend}, {name}", *figures)
+        table.add_row(f"{parity.backend}, mask IoU (mean)", _figure(summary["mask_iou"]), "", "", "")
     console.print(table)
+    for note in report.notes:
+        console.print(f"note: {note}", markup=False)
     if report.forced:
         console.print("[bold red]written by force: it fails the gate, and its manifest says so[/]")
-        for failure in report.parity.failures:
+        for failure in report.manifest.verification["failures"]:
             console.print(f"  {failure}", markup=False)
     if report.manifest.weights.state == "untrained":
         console.print("untrained weights: the colours mean nothing; for latency work only")
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.5g}"
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -146,11 +201,11 @@ def main(args: Sequence[str] | None = None) -> int:
     except Gen2SegError as error:
         return _fail(str(error), 2)
     except ModuleNotFoundError as error:
-        if error.name in ("torch", "onnx", "onnxscript", "safetensors"):
+        if error.name in ("torch", "onnx", "onnxscript", "safetensors", "diffusers", "transformers", "timm"):
             return _fail(f"{error.name} is missing; exporting needs: pip install 'gen2seg[export]'", 2)
         raise
     except (KeyboardInterrupt, click.Abort):
-        return _fail("interrupted; nothing was written", 130)
+        return _fail("interrupted; no bundle was written, finished parts stay in OUTPUT.parts for the next run", 130)
     return code if isinstance(code, int) else 0
 
 

@@ -1,19 +1,23 @@
 """The negative control: a bundle with one wrong weight must not pass the gate that the right one passed."""
 
-import tempfile
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import onnx
-from torch import nn
 
-from gen2seg_export.bundle_writer import write_manifest, write_model
-from gen2seg_export.onnx_graph import large_weights, perturb_weight
-from gen2seg_export.parity import verify_bundle
-from gen2seg_export.samples import Sample
-from gen2seg_runtime.manifest import Manifest
+from gen2seg_export.bundle_writer import write_manifest
+from gen2seg_export.cases import Case, References
+from gen2seg_export.onnx_graph import external_files, large_weights, perturb_weight, save_graph
+from gen2seg_export.parts import link_or_copy
+from gen2seg_export.tolerances import TOLERANCES, stage_tolerance_name
+from gen2seg_runtime.backends import open_backend
+from gen2seg_runtime.bundle import Bundle
+from gen2seg_runtime.difference import difference
+from gen2seg_runtime.errors import NetworkOutputError
+from gen2seg_runtime.manifest import Manifest, StageSpec
 
 # In standard deviations of the tensor's own values. Large for a weight, small for a gate: a transposed or
 # misplaced tensor, the mistake exporters make, is off by about 1.4.
@@ -22,7 +26,7 @@ STRENGTH = 0.5
 
 @dataclass(frozen=True)
 class ControlReport:
-    """Which weights were perturbed one at a time, and which of these faults the gate did not see."""
+    """Which weights ("stage: tensor") were perturbed one at a time, and which of these faults the gate did not see."""
 
     perturbed: tuple[str, ...]
     unseen: tuple[str, ...]
@@ -41,31 +45,86 @@ class ControlReport:
 
 
 def negative_control(
-    model: onnx.ModelProto,
+    root: Path,
     manifest: Manifest,
-    module: nn.Module,
-    samples: Sequence[Sample],
+    work: Path,
+    case: Case,
+    references: References,
     threads: int | None = None,
 ) -> ControlReport:
-    """Perturb the first and the last large weight of the graph, each in a bundle of its own.
+    """Perturb the first large weight of the first stage and the last one of the last, each in a bundle of its own.
 
     Not one in between: a network may make so little use of a deep layer that noise on it changes less than
-    the order of sums does, and that is no fault of the gate.
+    the order of sums does, and that is no fault of the gate. Only the stage with the fault is run, on what the
+    PyTorch network gives it. The bundle for it shares every file with the right one but the graph, into which the
+    perturbed tensor goes: weights of gigabytes are neither copied nor changed.
 
     Args:
-        model: the graph as it goes into the bundle.
-        manifest: its manifest, without files and goldens.
-        module: the network the bundle is judged against.
-        samples: a few small pictures.
+        root: the right bundle.
+        manifest: its manifest, with the file records.
+        work: a folder on the same file system for the wrong ones.
+        case: the input.
     """
-    names = large_weights(model)
-    chosen = tuple(dict.fromkeys((names[0], names[-1]))) if names else ()
-    unseen = []
-    for name in chosen:
-        with tempfile.TemporaryDirectory(prefix="gen2seg-control-") as folder:
-            root = Path(folder)
-            write_model(root, perturb_weight(model, name, STRENGTH))
-            write_manifest(root, replace(manifest, goldens=()), [])
-            if verify_bundle(root, module, samples, probes=False, threads=threads).passed:
-                unseen.append(name)
-    return ControlReport(chosen, tuple(unseen))
+    ends = ((manifest.chain[0], 0), (manifest.chain[-1], -1))
+    perturbed, unseen = [], []
+    for stage, place in ends:
+        model = onnx.load(root / stage.path, load_external_data=False)
+        names = large_weights(model)
+        label = f"{stage.name}: {names[place]}" if names else ""
+        if not names or label in perturbed:
+            continue
+        perturbed.append(label)
+        outside = external_files(model)
+        perturb_weight(model, names[place], STRENGTH, root)
+        wrong = work / "control"
+        shutil.rmtree(wrong, ignore_errors=True)
+        try:
+            _write_wrong(root, wrong, manifest, stage, model, outside)
+            del model
+            if _passes(wrong, stage, case, references, threads):
+                unseen.append(label)
+        finally:
+            shutil.rmtree(wrong, ignore_errors=True)
+    return ControlReport(tuple(perturbed), tuple(unseen))
+
+
+def _write_wrong(
+    root: Path, wrong: Path, manifest: Manifest, stage: StageSpec, model: onnx.ModelProto, outside: Sequence[str]
+) -> None:
+    """A bundle of the one stage, its graph changed; artifacts, which were made from the right graph, stay behind."""
+    wrong.mkdir()
+    kept = [record for record in manifest.files if record.path in outside]
+    for record in kept:
+        link_or_copy(root / record.path, wrong / record.path)
+    save_graph(model, wrong / stage.path)
+    lone = replace(stage, artifacts={}, facts={})
+    changed = replace(
+        manifest,
+        model=replace(manifest.model, path=stage.path),
+        input=replace(manifest.input, name=stage.input),
+        output=replace(manifest.output, name=stage.output),
+        stages=(lone,),
+        goldens=(),
+        verification={},
+    )
+    known = {record.path: {"bytes": record.bytes, "sha256": record.sha256} for record in kept}
+    write_manifest(wrong, changed, [], known)
+
+
+def _passes(wrong: Path, stage: StageSpec, case: Case, references: References, threads: int | None) -> bool:
+    chain = open_backend(Bundle.open(wrong), "auto", threads)
+    expected = references.stages(case)
+    names = list(expected)
+    [x] = references.inputs([case], stage.name, names)
+    try:
+        got = chain.run(x)
+    except NetworkOutputError:
+        return False
+    wanted = expected[stage.name]
+    row = TOLERANCES[stage_tolerance_name(stage, chain.name)]
+    return not row.stage_failures(stage.name, difference(got, wanted), float(wanted.max() - wanted.min()))
+
+
+def control_case(cases: Sequence[Case]) -> Case:
+    """The input for the control: the smallest picture."""
+    return min((case for case in cases if case.image is not None), key=lambda case: case.x.size)

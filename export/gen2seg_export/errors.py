@@ -14,7 +14,15 @@ class ExportError(Gen2SegError, ValueError):
 
 
 class UnsupportedBackboneError(ExportError):
-    """The backbone has no exporter in this version."""
+    """There is no exporter for the backbone."""
+
+
+class NotAvailableError(ExportError):
+    """A part of the exporter is not in this build."""
+
+
+class WorkFolderError(ExportError, OSError):
+    """The work folder beside the output is in use or cannot be written."""
 
 
 class ParityError(ExportError):

@@ -1,50 +1,74 @@
-"""Small pictures with the colours that the bundle must give for them, stored inside the bundle."""
+"""Pictures with what the bundle must give for them, stored inside the bundle."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from torch import nn
 
-from gen2seg_export.reference import reference_colors
-from gen2seg_export.samples import Sample
-from gen2seg_runtime.manifest import GoldenRecord, InputSpec
-from gen2seg_runtime.segmenter import Segmenter
+from gen2seg_export.cases import Case, References
+from gen2seg_export.parity import ParityReport
+from gen2seg_export.tolerances import TOLERANCES
+from gen2seg_runtime.manifest import GoldenRecord
 
 # Another CPU sums in another order, which can move a truncated value by one; one more for safety.
 MARGIN = 2
+# Rows of the table under which another machine differs by no more than that.
+_STEADY = ("float32", "stored float16")
+LARGEST_STAGE = 4 << 20  # bytes of a stage's output that travels along
 
 
-def write_goldens(root: Path, module: nn.Module, samples: Sequence[Sample], spec: InputSpec) -> list[GoldenRecord]:
-    """Write each sample and its colours by the PyTorch network, as PNG, under `root`/goldens.
+def write_goldens(root: Path, cases: Sequence[Case], references: References) -> list[GoldenRecord]:
+    """Write each golden picture and its colours by the PyTorch network, as PNG, under `root`/goldens.
 
     The colours are those before any rounding of the weights: whoever checks a bundle against them, without
-    torch, repeats the parity check and not only the machine's own past.
+    torch, repeats the parity check and not only the machine's own past. What the stages before the last give goes
+    along for the first golden, where it is small.
     """
     (root / "goldens").mkdir()
     goldens = []
-    for sample in samples:
-        golden = GoldenRecord(
-            image=f"goldens/{sample.name}.png",
-            colors=f"goldens/{sample.name}.colors.png",
-            max_difference=MARGIN,
-        )
-        Image.fromarray(sample.image).save(root / golden.image, optimize=True)
-        Image.fromarray(reference_colors(module, sample.image, spec)).save(root / golden.colors, optimize=True)
-        goldens.append(golden)
+    for case in cases:
+        if case.kind != "golden" or case.image is None:
+            continue
+        golden = GoldenRecord(image=f"goldens/{case.name}.png", colors=f"goldens/{case.name}.colors.png")
+        Image.fromarray(case.image).save(root / golden.image, optimize=True)
+        Image.fromarray(references.colors(case)).save(root / golden.colors, optimize=True)
+        stages = {} if goldens else _write_stages(root, case, references)
+        goldens.append(replace(golden, stages=stages))
     return goldens
 
 
-def measured_goldens(root: Path, goldens: Sequence[GoldenRecord], threads: int | None = None) -> list[GoldenRecord]:
-    """The goldens, each limited to the difference that this bundle shows here plus the margin."""
-    segmenter = Segmenter.open(root, backend="onnxruntime", threads=threads)
-    measured = []
+def _write_stages(root: Path, case: Case, references: References) -> dict[str, str]:
+    written = {}
+    for name, value in list(references.stages(case).items())[:-1]:
+        if value.nbytes <= LARGEST_STAGE:
+            written[name] = f"goldens/{case.name}.{name}.npy"
+            np.save(root / written[name], np.ascontiguousarray(value, np.float32), allow_pickle=False)
+    return written
+
+
+def limited_goldens(goldens: Sequence[GoldenRecord], reports: Sequence[ParityReport]) -> list[GoldenRecord]:
+    """The goldens with the limits that this bundle keeps in every backend it was verified with.
+
+    The largest difference is limited to what was seen plus the margin where the arithmetic is float32, and left
+    free elsewhere: another machine rounds narrow formats in other places. The tolerance's PSNR holds in any case.
+    """
+    rows = {name for report in reports for name in report.tolerances.values()}
+    loosest = [row for row in TOLERANCES if row in rows][-1]
+    limited = []
     for golden in goldens:
-        got = segmenter.encode(root / golden.image).colors.astype(int)
-        with Image.open(root / golden.colors) as picture:
-            expected = np.asarray(picture).astype(int)
-        limit = min(int(np.abs(got - expected).max()) + MARGIN, 255)
-        measured.append(replace(golden, max_difference=limit))
-    return measured
+        seen = [_seen(report, Path(golden.image).stem) for report in reports]
+        limit = min(int(max(seen)) + MARGIN, 255) if loosest in _STEADY and seen else 255
+        limits: Mapping[str, float] = {
+            "min_psnr": TOLERANCES[loosest].color_psnr,
+            "max_relative": TOLERANCES[loosest].stage_relative,
+        }
+        limited.append(replace(golden, max_difference=limit, **limits))
+    return limited
+
+
+def _seen(report: ParityReport, name: str) -> float:
+    """The largest colour difference that one backend showed for a golden."""
+    found = [case.colors.max for case in report.cases if case.name == name and case.colors is not None]
+    return max(found, default=255)

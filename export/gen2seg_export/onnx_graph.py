@@ -1,14 +1,19 @@
-"""A PyTorch network to one ONNX graph: exported, cleaned, its weights stored as float16 if asked, checked."""
+"""A stage's PyTorch network to an ONNX file: exported, cleaned, checked, its weights beside it where they are large.
+
+Weights are written one after the other and never held twice, so that a stage may be larger than one protobuf
+message (2 GiB) and than half the memory.
+"""
 
 import math
 import warnings
-from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
+from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor, uses_external_data
 from torch import nn
 from torch._dynamo.exc import UserError
 
@@ -23,22 +28,26 @@ OPSET = 18
 # and its rounding would touch every pixel.
 MIN_ROUNDED_ELEMENTS = 1024
 
-# One protobuf message ends at 2 GiB. Larger networks need external data, which this version does not write.
-MAX_MODEL_BYTES = 1_900_000_000
+# Weights of more than this many bytes go into a file of their own beside the graph, where they can be mapped.
+EXTERNAL_ABOVE = 64 << 20
 
 FLOAT16_MAX = float(np.finfo(np.float16).max)
+
+# Sides that a tracer sees must be larger than one at the coarsest level: it takes a side of 1 for a constant.
+_LEAST_EXAMPLE = 16
 
 
 @dataclass(frozen=True)
 class GraphSpec:
     """How the graph meets the outside.
 
-    `size` None makes height and width free multiples of `stride`; (height, width) fixes them. The batch is
-    always free.
+    `size` None makes height, width and the batch free, the sides multiples of `stride`; (height, width) fixes
+    them, and the batch at 1, as the runtime gives it.
     """
 
     input_name: str = "image"
     output_name: str = "colors"
+    channels: int = 3
     stride: int = 32
     size: tuple[int, int] | None = None
     opset: int = OPSET
@@ -48,28 +57,51 @@ class GraphSpec:
             raise ExportError(f"height and width must be positive multiples of {self.stride}, got {self.size}")
 
 
-def export_graph(module: nn.Module, spec: GraphSpec | None = None) -> onnx.ModelProto:
-    """Write the network as an ONNX graph with float32 weights.
+def data_name(path: Path) -> str:
+    """The name of the file beside the graph `path` that holds its weights, where they are large."""
+    return f"{path.name}.data"
+
+
+def export_graph(module: nn.Module, spec: GraphSpec, path: Path) -> None:
+    """Write the network as an ONNX file with float32 weights, and `data_name(path)` if they are large.
 
     Args:
-        module: maps float32 (N, 3, H, W) to float32 (N, 3, H, W); in eval mode, on the CPU.
+        module: maps one float32 (N, C, H, W) to one such tensor; in eval mode, on the CPU.
         spec: names, stride, fixed size or None for free sizes.
-    Returns:
-        A checked model. No source path, stack trace or doc string of the exporting machine stays in it.
+        path: the file; its folder must exist. No source path, stack trace or doc string of the exporting machine
+            goes into it.
     Raises:
-        ExportError: the network is not float32 on the CPU in eval mode, is too large for one file, or cannot
-            be traced with the sizes left free.
+        ExportError: the network is not float32 on the CPU in eval mode, cannot be traced (with the sizes left
+            free), or is refused by the checker.
     """
-    spec = spec or GraphSpec()
     _check_module(module)
-    height, width = spec.size or (2 * spec.stride, 3 * spec.stride)
-    shape: dict[int, object] = {0: torch.export.Dim("batch", min=1, max=1024)}
+    program = _trace(module, spec)
+    program.save(path, external_data=True)
+    del program
+    model = onnx.load(path, load_external_data=False)
+    data = path.with_name(data_name(path))
+    if data.is_file() and data.stat().st_size <= EXTERNAL_ABOVE:
+        for tensor in model.graph.initializer:
+            _take_in(tensor, path.parent)
+        data.unlink()
+    _name_sizes(model, spec)
+    strip_metadata(model)
+    save_graph(model, path)
+    check_graph(path)
+
+
+def _trace(module: nn.Module, spec: GraphSpec) -> torch.onnx.ONNXProgram:
+    shape: dict[int, object] = {}
     if spec.size is None:
-        # A multiple is written as stride * symbol; 1024 strides is 32,768 pixels a side.
+        shape[0] = torch.export.Dim("batch", min=1, max=1024)
+        # A multiple is written as stride * symbol; 1024 strides are 8,192 pixels a side and more.
         shape[2] = spec.stride * torch.export.Dim("rows", min=1, max=1024)
         shape[3] = spec.stride * torch.export.Dim("columns", min=1, max=1024)
-    # Two pictures, not one: the tracer takes a batch of one for a constant.
-    example = torch.zeros(2, 3, height, width)
+        cells = max(2, math.ceil(_LEAST_EXAMPLE / spec.stride))
+        # Two pictures, not one: the tracer takes a batch of one for a constant.
+        example = torch.zeros(2, spec.channels, cells * spec.stride, (cells + 1) * spec.stride)
+    else:
+        example = torch.zeros(1, spec.channels, *spec.size)
     # The dynamo exporter folds shapes and transposed weights; the older tracing one leaves 190 constants and
     # four times the shape arithmetic. torch.export runs apart because it refuses a network that depends on
     # one size, where torch.onnx.export, given the module itself, bakes that size in without a word. It
@@ -91,17 +123,12 @@ def export_graph(module: nn.Module, spec: GraphSpec | None = None) -> onnx.Model
         raise ExportError(f"the network cannot be written as ONNX: {error}") from error
     if program is None:
         raise ExportError("the ONNX exporter returned no program")
-    model = program.model_proto
-    _name_sizes(model, spec)
-    strip_metadata(model)
-    check_graph(model)
-    return model
+    return program
 
 
 def _check_module(module: nn.Module) -> None:
     if module.training:
         raise ExportError("the network must be in eval mode, got training mode; call module.eval()")
-    size = 0
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
         if tensor.device.type != "cpu":
             raise ExportError(f"{name} must be on the CPU, got {tensor.device}")
@@ -109,17 +136,13 @@ def _check_module(module: nn.Module) -> None:
             raise ExportError(f"{name} must be float32, got {tensor.dtype}")
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise ExportError(f"{name} holds NaN or infinity")
-        size += tensor.numel() * tensor.element_size()
-    if size > MAX_MODEL_BYTES:
-        raise ExportError(
-            f"the network has {size:,} bytes of float32 weights; this version writes one file of at most "
-            f"{MAX_MODEL_BYTES:,} bytes (no external data)"
-        )
 
 
 def _name_sizes(model: onnx.ModelProto, spec: GraphSpec) -> None:
     """Say batch, height and width at both ends of the graph, in place of the tracer's own symbols."""
-    names = ("batch", None, "height", "width") if spec.size is None else ("batch", None, None, None)
+    if spec.size is not None:
+        return
+    names = ("batch", None, "height", "width")
     for value in (*model.graph.input, *model.graph.output):
         for dim, name in zip(value.type.tensor_type.shape.dim, names, strict=True):
             if name:
@@ -140,57 +163,35 @@ def strip_metadata(model: onnx.ModelProto) -> None:
         item.doc_string = ""
 
 
-def store_weights_float16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store the large float32 weights as float16; the graph still computes in float32.
-
-    Each rounded weight is followed by one Cast to float32, which ONNX Runtime folds when it opens the
-    session: half the file, the same speed and memory as float32 weights.
-
-    Returns:
-        A new, checked model.
-    Raises:
-        ExportError: a weight is too large for float16 (above 65504).
-    """
-    rounded = onnx.ModelProto()
-    rounded.CopyFrom(model)
-    casts = []
-    for tensor in rounded.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT:
-            continue
-        value = numpy_helper.to_array(tensor)
-        if value.size < MIN_ROUNDED_ELEMENTS:
-            continue
-        largest = float(np.abs(value).max())
-        if largest > FLOAT16_MAX:
-            raise ExportError(
-                f"weight {tensor.name} reaches {largest:g}; float16 ends at {FLOAT16_MAX:g}. Export it without fp16"
-            )
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float16), f"{name}.float16"))
-        casts.append(helper.make_node("Cast", [tensor.name], [name], name=f"widen_{name}", to=TensorProto.FLOAT))
-    nodes = list(rounded.graph.node)
-    del rounded.graph.node[:]
-    rounded.graph.node.extend(casts + nodes)
-    check_graph(rounded)
-    return rounded
+def save_graph(model: onnx.ModelProto, path: Path) -> None:
+    """Write a graph (without the external weights that it names) always in the same bytes."""
+    path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def check_graph(model: onnx.ModelProto) -> None:
-    """Run ONNX's own checker with full shape inference.
+def check_graph(path: Path) -> None:
+    """Run ONNX's own checker with full shape inference on a file, however large its external weights are.
 
     Raises:
-        ExportError: the graph is invalid, or too large for one file.
+        ExportError: the graph is invalid.
     """
-    size = model.ByteSize()
-    if size > MAX_MODEL_BYTES:
-        raise ExportError(
-            f"the ONNX model has {size:,} bytes; this version writes one file of at most "
-            f"{MAX_MODEL_BYTES:,} bytes (no external data)"
-        )
     try:
-        onnx.checker.check_model(model, full_check=True)
+        onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"the ONNX checker refuses the graph: {error}") from error
+        raise ExportError(f"the ONNX checker refuses {path.name}: {error}") from error
+
+
+def external_files(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Names of the files that the graph keeps weights in, each once."""
+    names = (ExternalDataInfo(t).location for t in model.graph.initializer if uses_external_data(t))
+    return tuple(dict.fromkeys(names))
+
+
+def _take_in(tensor: TensorProto, folder: Path) -> None:
+    """Move a weight from its external file, if it has one, into the graph."""
+    if uses_external_data(tensor):
+        load_external_data_for_tensor(tensor, str(folder))
+        tensor.data_location = TensorProto.DEFAULT
+        del tensor.external_data[:]
 
 
 def large_weights(model: onnx.ModelProto) -> list[str]:
@@ -198,7 +199,7 @@ def large_weights(model: onnx.ModelProto) -> list[str]:
     large = {
         tensor.name: tensor.name
         for tensor in model.graph.initializer
-        if tensor.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16)
+        if tensor.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
         and math.prod(tensor.dims) >= MIN_ROUNDED_ELEMENTS
     }
     used: dict[str, None] = {}
@@ -211,25 +212,22 @@ def large_weights(model: onnx.ModelProto) -> list[str]:
     return list(used)
 
 
-def rounded_module(module: nn.Module) -> nn.Module:
-    """A copy of the network with the rounding of `store_weights_float16` on its own parameters."""
-    copy = deepcopy(module)
-    with torch.no_grad():
-        for parameter in copy.parameters():
-            if parameter.numel() >= MIN_ROUNDED_ELEMENTS:
-                parameter.copy_(parameter.half())
-    return copy
+def perturb_weight(model: onnx.ModelProto, name: str, strength: float, folder: Path, seed: int = 0) -> None:
+    """Add noise of `strength` standard deviations to one stored tensor of the graph, in place.
 
+    The tensor then lies in the graph itself; the external files in `folder`, where it may have been, stay as
+    they are.
 
-def perturb_weight(model: onnx.ModelProto, name: str, strength: float, seed: int = 0) -> onnx.ModelProto:
-    """A copy of the model with noise of `strength` standard deviations added to one stored tensor."""
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    for tensor in changed.graph.initializer:
+    Raises:
+        ExportError: no such tensor.
+    """
+    for tensor in model.graph.initializer:
         if tensor.name == name:
+            _take_in(tensor, folder)
             value = numpy_helper.to_array(tensor)
-            noise = np.random.default_rng(seed).standard_normal(value.shape) * value.std(dtype=np.float64)
-            noisy = (value + strength * noise).astype(value.dtype)
+            wide = value.astype(np.float32)
+            noise = np.random.default_rng(seed).standard_normal(value.shape) * wide.std(dtype=np.float64)
+            noisy = (wide + strength * noise).astype(value.dtype)
             tensor.CopyFrom(numpy_helper.from_array(noisy, name))
-            return changed
+            return
     raise ExportError(f"the graph stores no tensor named {name!r}")

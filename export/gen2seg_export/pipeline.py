@@ -1,59 +1,81 @@
 """Checkpoint in, verified bundle out."""
 
+import gc
 import os
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gen2seg.backbones import get_backbone
-from gen2seg.backbones.defaults import BundleDefaults
-from gen2seg_export.backbones import get_export_spec
-from gen2seg_export.bundle_writer import bundle_bytes, draft_manifest, write_manifest, write_model
-from gen2seg_export.control import ControlReport, negative_control
+from gen2seg_export.bundle_writer import bundle_bytes, cost_json, draft_manifest, write_manifest
+from gen2seg_export.cases import Case, References, calibration_cases, picture_folder, plan_cases
+from gen2seg_export.control import ControlReport, control_case, negative_control
 from gen2seg_export.errors import ExportError, ParityError
-from gen2seg_export.goldens import measured_goldens, write_goldens
-from gen2seg_export.onnx_graph import GraphSpec, export_graph, store_weights_float16
+from gen2seg_export.goldens import limited_goldens, write_goldens
+from gen2seg_export.graph_check import check_float32_graph
+from gen2seg_export.kernels import add_kernels
+from gen2seg_export.model import ExportModel, Stage
 from gen2seg_export.parity import ParityReport, verify_bundle
+from gen2seg_export.parts import Parts, digest_json
+from gen2seg_export.registry import check_choices, get_family, open_model
 from gen2seg_export.resources import measure_resources
-from gen2seg_export.samples import control_scenes, golden_scenes, real_samples, verification_scenes
-from gen2seg_export.source import Source, load_source, random_source
+from gen2seg_export.sizes import settle_input
+from gen2seg_export.stages import StageFiles, StagePlan, finish_stage, link_files, plan_stage, write_stage_graph
+from gen2seg_runtime.backends import usable_backends
 from gen2seg_runtime.bundle import Bundle
-from gen2seg_runtime.files import atomic_directory
+from gen2seg_runtime.files import check_output_directory, publish_directory
 from gen2seg_runtime.manifest import GoldenRecord, Manifest
 
-DATA_VARIABLE = "GEN2SEG_DATA"
-REAL_PICTURES = 12
-
-Progress = Callable[[str, str], None]  # (stage, detail)
+Progress = Callable[[str, str], None]  # (step, detail)
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written, and how it was judged."""
+    """What was written, and how it was judged.
+
+    Attributes:
+        parity: of the backends that "auto" takes.
+        others: of each other backend that can run the bundle here.
+        notes: what the user should be told.
+    """
 
     path: Path
     bytes: int
     manifest: Manifest
     parity: ParityReport
+    others: tuple[ParityReport, ...]
     control: ControlReport
     forced: bool
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         manifest = self.manifest
         return {
             "path": str(self.path),
             "bytes": self.bytes,
-            "model_bytes": manifest.file(manifest.model.path).bytes,
+            "model_bytes": sum(f.bytes for f in manifest.files if f.role in ("model", "model_data")),
             "name": manifest.name,
             "backbone": manifest.backbone,
             "state": manifest.weights.state,
             "parameters": manifest.weights.parameters,
             "precision": {"weights": manifest.precision.weights, "compute": manifest.precision.compute},
+            "stages": [stage.name for stage in manifest.stages],
             "forced": self.forced,
+            "notes": list(self.notes),
             "verification": dict(manifest.verification),
             "resources": dict(manifest.resources),
         }
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What the steps share."""
+
+    parts: Parts
+    tell: Progress
+    threads: int | None
+    max_bytes: int | None
 
 
 def export_bundle(
@@ -63,13 +85,17 @@ def export_bundle(
     checkpoint: str | os.PathLike[str] | None = None,
     random_weights: bool = False,
     architecture: Mapping[str, Any] | None = None,
-    fp16: bool = False,
-    height: int | None = None,
-    width: int | None = None,
+    allow_pickle: bool = False,
+    vae: str | None = None,
+    precision: str = "fp32",
+    targets: Sequence[str] = ("onnx",),
+    target_options: Mapping[str, Mapping[str, Any]] | None = None,
+    sizes: Sequence[tuple[int, int]] = (),
+    dynamic: bool = False,
     settings: Mapping[str, float] | None = None,
     name: str | None = None,
     images: str | os.PathLike[str] | None = None,
-    max_images: int = REAL_PICTURES,
+    max_images: int | None = None,
     max_bytes: int | None = None,
     force: bool = False,
     overwrite: bool = False,
@@ -78,115 +104,198 @@ def export_bundle(
 ) -> ExportReport:
     """Export a network, verify the result through the runtime, and only then let it appear at `output`.
 
+    Finished parts lie in `OUTPUT.parts` until then; a run that was broken off is continued from there.
+
     Args:
         output: the bundle's folder; its parent must exist.
-        backbone: which network.
-        checkpoint: a folder with config.json and model.safetensors; or:
+        backbone: which network, a key of `registry.FAMILIES`.
+        checkpoint: a folder or a hub id; None takes the backbone's published weights where there are some.
         random_weights: seeded random weights; the bundle then says "untrained".
         architecture: settings of the network for random weights (a checkpoint brings its own).
-        fp16: store the weights as float16; the graph computes in float32 either way.
-        height, width: fix the size, both multiples of the stride; None leaves it free.
-        settings: values for `BundleDefaults` (size, enlarge_below, distance, ...); they win over the
-            checkpoint's own `metadata.bundle_defaults`.
+        allow_pickle: read pickled weights where there are no safetensors.
+        vae: the VAE variant, for backbones that have one: "full", "taesd" or a folder.
+        precision: "fp32", "fp16", "bf16" or "int8".
+        targets: what is made beside the ONNX graphs: "openvino", "tensorrt", "tensorrt-rtx".
+        target_options: target -> further options of its builder.
+        sizes: (height, width) buckets that pictures are fitted into; empty leaves the backbone's own.
+        dynamic: any size in place of buckets.
+        settings: values for `BundleDefaults` (size, enlarge_below, distance, ...), for backbones that take them.
         name: of the bundle; None takes the backbone's.
         images: folder of real pictures to verify on as well; None takes GEN2SEG_DATA where that is a folder.
-        max_images: how many of them.
+        max_images: how many pictures are run; None: as the network's cost suggests.
         max_bytes: the largest size of all files together; None sets no limit.
         force: write the bundle even where it fails the gate, and record that in its manifest.
         overwrite: replace a folder that exists.
         threads: for the runtime while verifying; None leaves the choice to it.
-        progress: called with (stage, detail) as the work goes on.
+        progress: called with (step, detail) as the work goes on.
     Returns:
         What was written and how it was judged.
     Raises:
-        UnsupportedBackboneError: this version has no exporter for it.
+        UnsupportedBackboneError, NotAvailableError: there is no exporter for it, or this build lacks a part.
         CheckpointError: the checkpoint is missing or is not what the backbone needs.
         BundleDefaultsError: a value of `settings`, or of the checkpoint's defaults, is unknown or out of range.
         ExportError: contradicting arguments, a network that cannot be exported, a bundle above `max_bytes`.
         ParityError: the bundle or the negative control fails the gate and `force` is off; no bundle then.
         OutputExistsError, OutputError: `output` exists, or cannot be written.
     """
-    tell = progress or (lambda _stage, _detail: None)
-    spec = get_export_spec(backbone)
-    network = get_backbone(backbone)
-    graph = GraphSpec(stride=network.stride, size=_fixed_size(height, width))
-
-    with atomic_directory(output, overwrite=overwrite) as root:
-        tell("load", "random weights" if random_weights else str(checkpoint))
-        source = _open_source(backbone, checkpoint, random_weights, architecture)
-        defaults = _defaults(network.defaults, source, settings or {})
-
-        tell("export", f"{source.parameters:,} parameters to ONNX opset {graph.opset}")
-        model = export_graph(source.module, graph)
-        if fp16:
-            tell("round", "weights to float16")
-            model = store_weights_float16(model)
-
-        tell("write", "model, goldens, manifest")
-        manifest = draft_manifest(network, spec, source, graph, defaults, float16=fp16, name=name)
-        write_model(root, model)
-        goldens = write_goldens(root, source.module, golden_scenes(), manifest.input)
-        write_manifest(root, manifest, goldens)
+    tell = progress or (lambda _step, _detail: None)
+    family = get_family(backbone)
+    chosen = check_choices(precision, targets)
+    target = check_output_directory(output, overwrite)
+    tell("load", "random weights" if random_weights else str(checkpoint or "published weights"))
+    model = open_model(
+        backbone,
+        checkpoint=checkpoint,
+        random_weights=random_weights,
+        architecture=architecture,
+        allow_pickle=allow_pickle,
+        vae=vae,
+        sizes=tuple(sizes),
+        settings=settings,
+    )
+    model = replace(model, input=settle_input(model.input, sizes, dynamic))
+    cases = plan_cases(model.input, model.after, picture_folder(images), max_images)
+    job = _Job(Parts(target), tell, threads, max_bytes)
+    with job.parts.hold():
+        plans, graphs, model, references = _write_graphs(job, model, cases, precision, chosen, target_options or {})
+        stages, checks, problems = _finish_stages(job, plans, graphs, model, cases, references)
+        root = _assemble(job, stages, chosen)
+        notes = [*model.warnings, *(note for stage in stages for note in stage.notes)]
+        manifest = draft_manifest(model, [stage.spec for stage in stages], name=name or family.bundle_name)
+        goldens = write_goldens(root, cases, references)
+        manifest = write_manifest(root, manifest, goldens)
         _check_size(root, max_bytes)
-
-        samples = verification_scenes()
-        folder = _picture_folder(images)
-        if folder is not None:
-            samples += real_samples(folder, max_images)
-        parity = verify_bundle(
-            root, source.module, samples, threads=threads, progress=lambda case: tell("verify", case)
-        )
+        reports = _verify(job, root, cases, references)
         tell("control", "perturbed weights must fail")
-        control = negative_control(model, manifest, source.module, control_scenes(), threads)
-        forced = _gate(parity, control, force)
-
+        control = negative_control(root, manifest, job.parts.root, control_case(cases), references, threads)
+        problems += [failure for report in reports for failure in report.failures]
+        forced = _gate(problems, reports[0], control, force)
         tell("measure", "latency and memory")
         manifest = replace(
             manifest,
-            verification={**parity.to_json(), "negative_control": control.to_json(), "forced": forced},
-            resources=measure_resources(root, threads),
+            verification={
+                **reports[0].to_json(),
+                "passed": not problems,
+                "failures": problems,
+                "others": [report.to_json() for report in reports[1:]],
+                "float32_graphs": checks,
+                "negative_control": control.to_json(),
+                "forced": forced,
+            },
+            resources={**measure_resources(root, threads), "cost": cost_json(model)},
         )
-        manifest = _finish(root, manifest, goldens, threads)
+        manifest = _finish(root, manifest, limited_goldens(goldens, reports))
         size = _check_size(root, max_bytes)
-    return ExportReport(Path(output), size, manifest, parity, control, forced)
+        tell("publish", str(output))
+        publish_directory(root, target, overwrite)
+        job.parts.remove()
+    return ExportReport(Path(output), size, manifest, reports[0], tuple(reports[1:]), control, forced, tuple(notes))
 
 
-def _fixed_size(height: int | None, width: int | None) -> tuple[int, int] | None:
-    if height is None and width is None:
-        return None
-    if height is None or width is None:
-        raise ExportError(f"height and width go together, got height {height} and width {width}")
-    return height, width
+def _write_graphs(
+    job: _Job,
+    model: ExportModel,
+    cases: Sequence[Case],
+    precision: str,
+    targets: tuple[str, ...],
+    target_options: Mapping[str, Mapping[str, Any]],
+) -> tuple[list[StagePlan], list[Path], ExportModel, References]:
+    """The references, then the float32 graph of each stage; its network goes as soon as its graph is there.
+
+    Returns:
+        (plans, graphs, the model without its networks, references for the cases and for calibration).
+    """
+    last = len(model.stages) - 1
+    plans = []
+    for index, stage in enumerate(model.stages):
+        job.tell("digest", stage.name)
+        plan = plan_stage(stage, index == 0, index == last, model.input, precision, targets)
+        plans.append(replace(plan, target_options=target_options))
+    key = digest_json([model.backbone, model.weights.sha256, [plan.digest for plan in plans]])
+    references = References(job.parts.root / "references", key, model.output)
+    wanted = [*cases, *_calibration(model, precision, targets)]
+    references.compute(wanted, model.reference, lambda case: job.tell("reference", case))
+    # From here on nobody else may hold the networks: the largest one has gigabytes.
+    networks: list[Stage] = list(model.stages)
+    model = replace(model, stages=(), reference=_gone)
+    gc.collect()
+    graphs = []
+    for plan in plans:
+        stage = networks.pop(0)
+        job.tell("graph", f"{plan.name}, opset {plan.spec.opset}")
+        graph, reused = write_stage_graph(job.parts, plan, stage.module)
+        if reused:
+            job.tell("graph", f"{plan.name}, taken from an earlier run")
+        graphs.append(graph)
+        del stage
+        gc.collect()
+    return plans, graphs, model, references
 
 
-def _open_source(
-    backbone: str,
-    checkpoint: str | os.PathLike[str] | None,
-    random_weights: bool,
-    architecture: Mapping[str, Any] | None,
-) -> Source:
-    if random_weights == (checkpoint is not None):
-        raise ExportError("give either a checkpoint folder or random weights, and not both")
-    if checkpoint is not None:
-        if architecture is not None:
-            raise ExportError("a checkpoint brings its own architecture; the argument is for random weights")
-        return load_source(backbone, Path(checkpoint))
-    return random_source(backbone, architecture)
+def _gone(_picture: Any) -> Mapping[str, Any]:
+    raise RuntimeError("the reference networks have been let go")
 
 
-def _defaults(usual: BundleDefaults, source: Source, settings: Mapping[str, float]) -> BundleDefaults:
-    own = source.metadata.get("bundle_defaults", {})
-    if not isinstance(own, Mapping):
-        raise ExportError(f"metadata.bundle_defaults must be a table, got {own!r}")
-    return usual.updated({**own, **settings})
+def _calibration(model: ExportModel, precision: str, targets: Sequence[str]) -> list[Case]:
+    """Needed where ranges are measured: for typed graphs and for int8."""
+    if precision == "fp32":
+        return []
+    return calibration_cases(model.input, model.after)
 
 
-def _picture_folder(images: str | os.PathLike[str] | None) -> Path | None:
-    """The folder asked for (it must exist), else the data folder where there is one."""
-    if images is not None:
-        return Path(images)
-    data = os.environ.get(DATA_VARIABLE)
-    return Path(data) if data and Path(data).is_dir() else None
+def _finish_stages(
+    job: _Job,
+    plans: Sequence[StagePlan],
+    graphs: Sequence[Path],
+    model: ExportModel,
+    cases: Sequence[Case],
+    references: References,
+) -> tuple[list[StageFiles], dict[str, Any], list[str]]:
+    """Each stage in its precision and with its artifacts; figures and failures of the float32 graphs."""
+    names = [plan.name for plan in plans]
+    calibration = _calibration(model, plans[0].precision, plans[0].targets)
+    stages, checks, problems = [], {}, []
+    for plan, graph in zip(plans, graphs, strict=True):
+        if plan.precision != "fp32":
+            job.tell("check", f"float32 graph of {plan.name}")
+            check = check_float32_graph(job.parts, plan, graph, control_case(cases), references, job.threads)
+            checks[plan.name] = check[0]
+            problems += check[1]
+        job.tell("convert", f"{plan.name} to {plan.precision}, {', '.join(plan.targets)}")
+        inputs = lambda stage=plan.name: references.inputs(calibration, stage, names)  # noqa: E731
+        detail = lambda line, stage=plan.name: job.tell("convert", f"{stage}: {line}")  # noqa: E731
+        stages.append(finish_stage(job.parts, plan, graph, inputs, detail))
+    return stages, checks, problems
+
+
+def _assemble(job: _Job, stages: Sequence[StageFiles], targets: Sequence[str]) -> Path:
+    """The bundle's folder, inside the work folder, with every file that comes from a stage."""
+    root = job.parts.root / "bundle"
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir()
+    job.tell("write", "graphs, goldens, manifest")
+    link_files(root, stages)
+    add_kernels(job.parts, root, targets)
+    return root
+
+
+def _verify(job: _Job, root: Path, cases: Sequence[Case], references: References) -> list[ParityReport]:
+    """The bundle in the backends that "auto" takes, then in each other one that can run it here."""
+    reports: list[ParityReport] = []
+    for backend in ("auto", *usable_backends(Bundle.open(root))):
+        if backend in {report.backend for report in reports}:
+            continue
+        reports.append(
+            verify_bundle(
+                root,
+                cases,
+                references,
+                backend=backend,
+                threads=job.threads,
+                progress=lambda case, name=backend: job.tell("verify", f"{case} ({name})"),
+            )
+        )
+    return reports
 
 
 def _check_size(root: Path, max_bytes: int | None) -> int:
@@ -196,9 +305,9 @@ def _check_size(root: Path, max_bytes: int | None) -> int:
     return size
 
 
-def _gate(parity: ParityReport, control: ControlReport, force: bool) -> bool:
+def _gate(found: Sequence[str], parity: ParityReport, control: ControlReport, force: bool) -> bool:
     """Whether the bundle goes on only because of `force`; raises where it does not go on."""
-    problems = list(parity.failures)
+    problems = list(found)
     problems += [f"negative control: noise on {name} went unseen" for name in control.unseen]
     if not control.perturbed:
         problems.append("negative control: the graph has no weight to perturb")
@@ -210,8 +319,9 @@ def _gate(parity: ParityReport, control: ControlReport, force: bool) -> bool:
     return bool(problems)
 
 
-def _finish(root: Path, manifest: Manifest, goldens: list[GoldenRecord], threads: int | None) -> Manifest:
+def _finish(root: Path, manifest: Manifest, goldens: Sequence[GoldenRecord]) -> Manifest:
     """Write the final manifest, and open the bundle once more as a user would."""
-    manifest = write_manifest(root, manifest, measured_goldens(root, goldens, threads))
+    known = {record.path: {"bytes": record.bytes, "sha256": record.sha256} for record in manifest.files}
+    manifest = write_manifest(root, manifest, goldens, known)
     Bundle.open(root)
     return manifest

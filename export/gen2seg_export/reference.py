@@ -11,9 +11,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from gen2seg_runtime.manifest import InputSpec
+from gen2seg_runtime.manifest import InputSpec, OutputSpec
 
 
 def reference_input(image: np.ndarray, spec: InputSpec) -> tuple[Tensor, tuple[int, int]]:
@@ -49,8 +49,9 @@ def target_size(height: int, width: int, spec: InputSpec) -> tuple[tuple[int, in
     if spec.resize.rule == "longest_side":
         longest = max(height, width)
         wanted = min(max(longest, spec.resize.enlarge_below), spec.resize.size)
-        # In whole numbers and half up: floats and banker's rounding would part from the rule at ties.
-        content = _scaled(height, wanted, longest), _scaled(width, wanted, longest)
+        # In whole numbers: floats and banker's rounding would part from the rule at ties.
+        factor = Fraction(wanted, longest)
+        content = _rounded(height * factor, spec), _rounded(width * factor, spec)
         multiple = spec.pad.multiple
         return content, (content[0] + -content[0] % multiple, content[1] + -content[1] % multiple)
     picture = Fraction(height, width)
@@ -60,25 +61,27 @@ def target_size(height: int, width: int, spec: InputSpec) -> tuple[tuple[int, in
     if spec.resize.rule == "fixed":
         return bucket, bucket
     factor = min(Fraction(bucket[0], height), Fraction(bucket[1], width))
-    return (_half_up(height * factor), _half_up(width * factor)), bucket
+    return (_rounded(height * factor, spec), _rounded(width * factor, spec)), bucket
 
 
-def _half_up(value: Fraction) -> int:
-    return max(1, floor(value + Fraction(1, 2)))
+def _rounded(value: Fraction, spec: InputSpec) -> int:
+    return max(1, floor(value if spec.resize.rounding == "down" else value + Fraction(1, 2)))
 
 
-def _scaled(side: int, wanted: int, longest: int) -> int:
-    return max(1, (2 * side * wanted + longest) // (2 * longest))
-
-
-def truncated(raw: Tensor, content: tuple[int, int]) -> np.ndarray:
-    """The first picture of a network's output (N, 3, H, W) as uint8 [h, w, 3], cropped to its content."""
+def reference_colors(raw: Tensor, content: tuple[int, int], spec: OutputSpec) -> np.ndarray:
+    """Raw colours (1, 3, H, W) of one picture as uint8 [h, w, 3]: normalised, truncated, cropped to the content."""
     height, width = content
-    return raw[0].clamp(0, 255).permute(1, 2, 0)[:height, :width].numpy().astype(np.uint8)
-
-
-@torch.no_grad()
-def reference_colors(module: nn.Module, image: np.ndarray, spec: InputSpec) -> np.ndarray:
-    """uint8 [h, w, 3] colours of a picture by the network itself, at processing size."""
-    x, content = reference_input(image, spec)
-    return truncated(module(x), content)
+    p = raw[0]
+    scale = 255.0
+    if spec.normalization == "fixed":
+        assert spec.range is not None
+        low, high = spec.range
+        unit, scale = p.clamp(low, high) - low, 255.0 / (high - low)
+    elif spec.normalization == "sd":
+        shifted = p + p.min().abs()
+        unit = shifted / (shifted.max().abs() + shifted.min().abs()).clamp(min=torch.finfo(torch.float32).tiny)
+    else:
+        unit = (p + p.min().abs()) / (p.max().abs() + p.min().abs() + 1e-5)
+    if spec.gamma is not None:
+        unit, scale = (unit * (scale / 255)) ** spec.gamma, 255.0
+    return (unit * scale).clamp(0, 255).permute(1, 2, 0)[:height, :width].numpy().astype(np.uint8)

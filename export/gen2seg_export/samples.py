@@ -34,7 +34,7 @@ _VERIFICATION_SCENES = (
     (5, 512, (40, 512)),
 )
 _GOLDEN_SCENES = ((101, 160, (160, 160)), (102, 224, (168, 224)))
-_CONTROL_SCENES = ((201, 192, (192, 192)),)
+_CALIBRATION_SCENES = tuple((300 + i, side, (side * 3 // 4, side)) for i, side in enumerate((640, 512, 384, 768)))
 
 
 def verification_scenes() -> list[Sample]:
@@ -47,9 +47,9 @@ def golden_scenes() -> list[Sample]:
     return _render(_GOLDEN_SCENES)
 
 
-def control_scenes() -> list[Sample]:
-    """Scenes for the negative control."""
-    return _render(_CONTROL_SCENES)
+def calibration_scenes() -> list[Sample]:
+    """Scenes to measure ranges on; no export is judged on them."""
+    return _render(_CALIBRATION_SCENES)
 
 
 def _render(scenes: Sequence[tuple[int, int, tuple[int, int]]]) -> list[Sample]:

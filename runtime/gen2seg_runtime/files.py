@@ -65,9 +65,7 @@ def atomic_directory(path: str | os.PathLike[str], overwrite: bool = False) -> I
         OutputExistsError: `path` exists and `overwrite` is false.
         OutputError: the parent is missing or not writable, or `path` may not be replaced.
     """
-    target = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow a link we must see
-    _check_parent(target)
-    _check_replaceable(target, overwrite)
+    target = check_output_directory(path, overwrite)
     temporary = _temporary_sibling(target)
     try:
         temporary.mkdir()
@@ -75,13 +73,34 @@ def atomic_directory(path: str | os.PathLike[str], overwrite: bool = False) -> I
         raise OutputError(f"{target}: cannot write here: {error}") from error
     try:
         yield temporary
-        _sync_tree(temporary)
-        _check_replaceable(target, overwrite)
-        _swap_in(temporary, target)
+        publish_directory(temporary, target, overwrite)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def publish_directory(source: Path, path: str | os.PathLike[str], overwrite: bool = False) -> None:
+    """Rename a finished folder to `path`, on the same file system, after its content is safely on disk.
+
+    Raises:
+        as `atomic_directory`.
+    """
+    target = check_output_directory(path, overwrite)
+    _sync_tree(source)
+    _swap_in(source, target)
     _sync_folder(target.parent)
+
+
+def check_output_directory(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
+    """The absolute form of `path`, if a folder may be put there; to be asked before long work.
+
+    Raises:
+        as `atomic_directory`.
+    """
+    target = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow a link we must see
+    _check_parent(target)
+    _check_replaceable(target, overwrite)
+    return target
 
 
 def _temporary_sibling(target: Path) -> Path:

@@ -208,11 +208,22 @@ class FileRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class GoldenRecord:
-    """A picture and the colours the bundle must give for it, up to `max_difference` a channel."""
+    """A picture and the colours the bundle must give for it, made by the network before any rounding.
+
+    Attributes:
+        image, colors: PNG files.
+        max_difference: of the colours, at any pixel and channel.
+        min_psnr: of the colours, dB; None sets no limit.
+        stages: stage -> a float32 .npy file (1, C, H, W) with what it must give; the last stage needs none.
+        max_relative: of a stage: root mean square difference over the standard deviation of what is expected.
+    """
 
     image: str
     colors: str
     max_difference: int = 2
+    min_psnr: float | None = None
+    stages: Mapping[str, str] = field(default_factory=dict)
+    max_relative: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -221,6 +232,9 @@ class GoldenRecord:
             image=reader.custom("image", "a relative path inside the bundle", checked_path),
             colors=reader.custom("colors", "a relative path inside the bundle", checked_path),
             max_difference=reader.integer("max_difference", 0, 255),
+            min_psnr=reader.number("min_psnr", default=None, nullable=True),
+            stages=reader.custom("stages", "relative paths by stage", _golden_stages, default={}),
+            max_relative=reader.number("max_relative", above=0.0, default=None, nullable=True),
             extra=reader.rest(),
         )
 
@@ -388,6 +402,12 @@ def _artifacts(value: Any) -> dict[str, tuple[str, ...]]:
     return result
 
 
+def _golden_stages(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise TypeError("stages are an object")
+    return {name: checked_path(path) for name, path in value.items()}
+
+
 def _background(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 442:
         raise ValueError(value)
@@ -407,7 +427,7 @@ def _check_files(manifest: Manifest, where: str) -> None:
         raise BundleSchemaError(f'{where}.files: {manifest.model.path!r} must be listed with role "model"')
     _check_stages(manifest, listed, where)
     for golden in manifest.goldens:
-        for path in (golden.image, golden.colors):
+        for path in (golden.image, golden.colors, *golden.stages.values()):
             if path not in listed:
                 raise BundleSchemaError(f"{where}.goldens: {path!r} is not listed in files")
 

@@ -68,7 +68,22 @@ class Segmenter:
             BackendError: the inference library failed.
             NetworkOutputError: the network returned NaN, infinity or another shape.
         """
-        return self._encode(*self._prepare(image, max_pixels))
+        x, geometry = self._prepare(image, max_pixels)
+        return self._finish(self._backend.run(x), x, geometry)
+
+    def encode_with_stages(
+        self, image: Any, *, max_pixels: int | None = None
+    ) -> tuple[dict[str, np.ndarray], Encoding]:
+        """As `encode`, and beside the encoding what each stage of the network gave, for verification.
+
+        Returns:
+            (name of the stage -> float32 (1, C, H, W), the last one the raw colours; the encoding).
+        Raises:
+            as `encode`.
+        """
+        x, geometry = self._prepare(image, max_pixels)
+        stages = self._backend.run_stages(x)
+        return stages, self._finish(list(stages.values())[-1], x, geometry)
 
     def encode_batch(self, images: Sequence[Any], *, max_pixels: int | None = None) -> list[Encoding]:
         """Encode pictures one after the other, reading the next one while the network works.
@@ -87,7 +102,8 @@ class Segmenter:
                 prepared = waiting.result()
                 if index < len(images):
                     waiting = reader.submit(self._prepare, images[index], max_pixels)
-                encodings.append(self._encode(*prepared))
+                x, geometry = prepared
+                encodings.append(self._finish(self._backend.run(x), x, geometry))
         return encodings
 
     def _prepare(self, image: Any, max_pixels: int | None) -> tuple[np.ndarray, Geometry]:
@@ -96,8 +112,7 @@ class Segmenter:
         geometry = plan_geometry((rgb.shape[0], rgb.shape[1]), spec)
         return network_input(rgb, spec, geometry), geometry
 
-    def _encode(self, x: np.ndarray, geometry: Geometry) -> Encoding:
-        raw = self._backend.run(x)
+    def _finish(self, raw: np.ndarray, x: np.ndarray, geometry: Geometry) -> Encoding:
         check_shape(raw, x.shape, "network output")
         height, width = geometry.content
         manifest = self.manifest

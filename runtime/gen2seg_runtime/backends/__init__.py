@@ -52,7 +52,7 @@ def usable_backends(bundle: Bundle) -> tuple[str, ...]:
     return tuple(name for name in available_backends() if all(can_run(name, stage) for stage in chain))
 
 
-def open_backend(bundle: Bundle, name: str = "auto", threads: int | None = None) -> Backend:
+def open_backend(bundle: Bundle, name: str = "auto", threads: int | None = None) -> Chain:
     """Open the networks of a bundle.
 
     Args:

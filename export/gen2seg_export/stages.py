@@ -1,0 +1,269 @@
+"""One stage on its way into the bundle: float32 graph, the graph in its precision, artifacts for backends.
+
+Each step is a part of the work folder (`parts.Parts`): made once, taken again by the next run.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from gen2seg_export.bundle_writer import package_versions
+from gen2seg_export.errors import ExportError
+from gen2seg_export.model import Stage
+from gen2seg_export.onnx_graph import GraphSpec, export_graph
+from gen2seg_export.parts import Parts, link_or_copy
+from gen2seg_export.registry import GPU_TARGETS, load_part
+from gen2seg_runtime.manifest import InputSpec, PrecisionSpec, StageSpec
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What is to be made of one stage.
+
+    Attributes:
+        spec: how its graph meets the outside.
+        digest: of its weights and structure, see `module_digest`.
+        shapes: input sizes (N, C, H, W) to build engines for; empty where any size may come.
+        precision, targets: as asked for, see `registry`.
+        target_options: target -> further options of its builder.
+    """
+
+    name: str
+    spec: GraphSpec
+    digest: str
+    shapes: tuple[tuple[int, int, int, int], ...]
+    precision: str
+    targets: tuple[str, ...]
+    file: str = "model.onnx"  # the graph's name in the bundle
+    target_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def graph_key(self) -> dict[str, Any]:
+        """What the float32 graph is made from."""
+        spec = {
+            "names": [self.spec.input_name, self.spec.output_name],
+            "channels": self.spec.channels,
+            "stride": self.spec.stride,
+            "size": self.spec.size,
+            "opset": self.spec.opset,
+        }
+        made_by = {"versions": package_versions(), "code": code_digest()}
+        return {"weights": self.digest, "spec": spec, "file": self.file, **made_by}
+
+
+@dataclass(frozen=True)
+class StageFiles:
+    """A finished stage: its record for the manifest, and path in the bundle -> file in the work folder."""
+
+    spec: StageSpec
+    files: Mapping[str, Path]
+    known: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def plan_stage(
+    stage: Stage, first: bool, last: bool, spec: InputSpec, precision: str, targets: tuple[str, ...]
+) -> StagePlan:
+    """The plan of one stage for the sizes that the manifest's input names.
+
+    Raises:
+        ExportError: the picture's stride is no multiple of the stage's scale, or a size does not fit.
+    """
+    stride, rest = divmod(spec.pad.multiple, stage.in_scale)
+    if rest:
+        raise ExportError(
+            f"stage {stage.name!r} works at 1/{stage.in_scale} of the picture, whose sides are multiples of "
+            f"{spec.pad.multiple}: these must be multiples of {stage.in_scale}"
+        )
+    sizes = [(height // stage.in_scale, width // stage.in_scale) for height, width in spec.buckets]
+    graph = GraphSpec(
+        input_name="image" if first else f"{stage.name}_input",
+        output_name="colors" if last else f"{stage.name}_output",
+        channels=stage.in_channels,
+        stride=stride,
+        size=sizes[0] if len(sizes) == 1 and not spec.dynamic else None,
+    )
+    shapes = tuple((1, stage.in_channels, *size) for size in sizes)
+    file = "model.onnx" if first and last else f"{stage.name}.onnx"
+    return StagePlan(stage.name, graph, module_digest(stage.module), shapes, precision, targets, file)
+
+
+def module_digest(module: nn.Module) -> str:
+    """SHA-256 over the structure, the names and the numbers of a network."""
+    digest = hashlib.sha256(repr(module).encode())
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(np.ascontiguousarray(tensor.detach().numpy()).data)
+    return digest.hexdigest()
+
+
+def code_digest() -> str:
+    """SHA-256 over the exporter's own code: what another version of it made is not taken again."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def write_stage_graph(parts: Parts, plan: StagePlan, module: nn.Module) -> tuple[Path, bool]:
+    """The float32 graph of a stage: (its file, whether an earlier run made it)."""
+
+    def make(root: Path) -> None:
+        export_graph(module, plan.spec, root / plan.file)
+
+    folder, _, reused = parts.part(f"{plan.name}.float32", plan.graph_key, make)
+    return folder / plan.file, reused
+
+
+def finish_stage(
+    parts: Parts, plan: StagePlan, graph: Path, calibration: Callable[[], Sequence[np.ndarray]], tell: Tell
+) -> StageFiles:
+    """The stage in its precision, and what its targets make of it.
+
+    Args:
+        graph: of `write_stage_graph`.
+        calibration: gives inputs of the stage; called only where something is measured.
+        tell: called with one line at a time.
+    Raises:
+        ExportError: the precision or a target refuses the stage, or is not available.
+    """
+    narrow, precision, notes = _narrowed(parts, plan, graph, calibration, tell)
+    files = {path.name: path for path in _plain_files(narrow.parent)}
+    artifacts: dict[str, tuple[str, ...]] = {}
+    facts: dict[str, Any] = {}
+    for target in plan.targets:
+        if target == "onnx":
+            continue
+        made = _built(parts, plan, target, graph if plan.precision == "int8" else narrow, calibration, tell)
+        backend, inside, where = target.replace("-", "_"), made["paths"], made["folder"]
+        place = "openvino" if target == "openvino" else "engines"
+        files |= {f"{place}/{name}": where / name for name in inside}
+        if made["opens"]:
+            artifacts[backend] = tuple(f"{place}/{name}" for name in inside)
+        if made["facts"]:
+            facts[backend] = made["facts"]
+        notes += made["notes"]
+    spec = StageSpec(
+        name=plan.name,
+        path=narrow.name,
+        input=plan.spec.input_name,
+        output=plan.spec.output_name,
+        precision=precision,
+        artifacts=artifacts,
+        facts=facts,
+        backend=_preferred(plan, artifacts),
+    )
+    return StageFiles(spec, files, notes=tuple(notes))
+
+
+def _preferred(plan: StagePlan, artifacts: Mapping[str, Any]) -> str | None:
+    if plan.precision == "fp32" and not artifacts:
+        return None
+    targets = ("onnx", *(("openvino",) if "openvino" in artifacts else ()))
+    return load_part("gen2seg_export.precision").preferred_backend(plan.precision, targets)
+
+
+def _narrowed(
+    parts: Parts, plan: StagePlan, graph: Path, calibration: Callable[[], Sequence[np.ndarray]], tell: Tell
+) -> tuple[Path, PrecisionSpec, list[str]]:
+    if plan.precision == "fp32":
+        return graph, PrecisionSpec(), []
+    precision = load_part("gen2seg_export.precision")
+    # Cards take the formats from the graph; a CPU gains from float16 only that the file is half as large.
+    typed = plan.precision == "bf16" or (plan.precision == "fp16" and bool(GPU_TARGETS & set(plan.targets)))
+    form = "typed" if typed else "stored"
+
+    def make(root: Path) -> Mapping[str, Any]:
+        inputs = calibration() if form == "typed" else ()
+        report = precision.apply(
+            graph, root / graph.name, plan.precision, inputs, form=form, progress=lambda line: tell(line)
+        )
+        spec = report.spec()
+        return {
+            "weights": spec.weights,
+            "compute": spec.compute,
+            "wide_nodes": list(spec.wide_nodes),
+            "plan": dict(spec.plan or spec.extra.get("plan", {})),
+            "notes": list(report.notes),
+        }
+
+    key = {**plan.graph_key, "precision": plan.precision, "form": form}
+    folder, facts, reused = parts.part(f"{plan.name}.{plan.precision}", key, make)
+    if reused:
+        tell(f"{plan.precision} graph taken from an earlier run")
+    spec = PrecisionSpec(
+        weights=facts["weights"],
+        compute=facts["compute"],
+        wide_nodes=tuple(facts["wide_nodes"]),
+        plan=facts["plan"],
+    )
+    return folder / graph.name, spec, [f"{plan.name}: {note}" for note in facts["notes"]]
+
+
+def _built(
+    parts: Parts,
+    plan: StagePlan,
+    target: str,
+    graph: Path,
+    calibration: Callable[[], Sequence[np.ndarray]],
+    tell: Tell,
+) -> dict[str, Any]:
+    """What a target leaves: `folder`, `paths` in it, whether a backend `opens` them, `facts`, `notes`."""
+    targets = load_part("gen2seg_export.targets")
+    options = dict(plan.target_options.get(target, {}))
+
+    def make(root: Path) -> Mapping[str, Any]:
+        inputs = calibration() if plan.precision == "int8" else ()
+        try:
+            artifact = targets.build(
+                target,
+                graph,
+                root,
+                stage=plan.name,
+                shapes=plan.shapes,
+                precision=plan.precision,
+                calibration=inputs,
+                progress=lambda line: tell(line),
+                **options,
+            )
+        except targets.TargetUnavailableError as error:
+            if not error.paths:
+                raise
+            # No library here, but the command that makes the engine on the device.
+            return {
+                "paths": [path.name for path in error.paths],
+                "opens": False,
+                "facts": {},
+                "notes": [f"{plan.name}: {error}"],
+            }
+        return {
+            "paths": [path.relative_to(root).as_posix() for path in artifact.paths],
+            "opens": True,
+            "facts": dict(artifact.facts),
+            "notes": [f"{plan.name}: {note}" for note in artifact.notes],
+        }
+
+    key = {**plan.graph_key, "precision": plan.precision, "shapes": plan.shapes, "target": target, "options": options}
+    folder, facts, reused = parts.part(f"{plan.name}.{plan.precision}.{target}", key, make)
+    if reused:
+        tell(f"{target} taken from an earlier run")
+    return {**facts, "folder": folder}
+
+
+def _plain_files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix in (".onnx", ".data")]
+
+
+def link_files(root: Path, stages: Sequence[StageFiles]) -> None:
+    """Put the files of all stages into a bundle's folder, without copying where the file system can."""
+    for stage in stages:
+        for name, path in stage.files.items():
+            link_or_copy(path, root / name)

@@ -1,0 +1,162 @@
+"""Repeat a bundle's own verification: its goldens through each backend, against the limits it was written with.
+
+No torch: what the network must give, computed by its PyTorch float32 form before any rounding, lies in the bundle.
+"""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gen2seg_runtime.backends import open_backend, usable_backends
+from gen2seg_runtime.bundle import Bundle
+from gen2seg_runtime.difference import Difference, difference
+from gen2seg_runtime.errors import BackendError, BundleIntegrityError, Gen2SegError, ImageError, NetworkOutputError
+from gen2seg_runtime.images import read_image
+from gen2seg_runtime.manifest import GoldenRecord
+from gen2seg_runtime.segmenter import Segmenter
+
+COLOR_PEAK = 255.0
+
+
+@dataclass(frozen=True)
+class GoldenCheck:
+    """One golden through one backend.
+
+    Attributes:
+        colors: of the uint8 colours; None where the backend gave none.
+        stages: of the stages whose output lies in the bundle.
+        failures: what is over a limit, in words; empty where all is well.
+    """
+
+    backend: str
+    image: str
+    colors: Difference | None
+    stages: Mapping[str, Difference]
+    failures: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was run, and whether it holds. `skipped`: backend -> why it could not be opened under "auto"."""
+
+    checks: tuple[GoldenCheck, ...]
+    failures: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "passed": self.passed,
+            "checks": [asdict(check) for check in self.checks],
+            "failures": list(self.failures),
+        }
+
+
+def verify_goldens(
+    bundle: Bundle,
+    backends: Sequence[str] = (),
+    threads: int | None = None,
+    progress: Callable[[str, str], None] | None = None,
+) -> Verification:
+    """Run every golden of a bundle through backends and compare with the limits of its manifest.
+
+    Args:
+        bundle: opened, so that every digest was compared.
+        backends: names, "auto" among them; empty: "auto", and each one that can run the whole bundle here.
+        threads: see `gen2seg_runtime.threads.thread_count`.
+        progress: called with (backend, picture) before each run.
+    Returns:
+        All figures. A backend that fails to open or to run is a failure here and no exception.
+    Raises:
+        BackendError: a name in `backends` is unknown, or no backend here can run the bundle.
+        BundleError, BundleIOError: a golden cannot be read.
+    """
+    goldens = bundle.manifest.goldens
+    if not goldens:
+        return Verification((), ("the bundle holds no goldens: there is nothing to compare with",))
+    names = tuple(dict.fromkeys(backends)) if backends else ("auto", *usable_backends(bundle))
+    checks: list[GoldenCheck] = []
+    failures: list[str] = []
+    seen: set[tuple[str, ...]] = set()
+    for name in names:
+        try:
+            backend = open_backend(bundle, name, threads)
+        except BackendError as error:
+            if not backends and name == "auto":
+                raise
+            failures.append(f"{name}: {error}")
+            continue
+        ran_by = tuple(session.backend for _, session in backend.sessions)
+        if not backends and ran_by in seen:
+            continue  # "auto" is one of the others
+        seen.add(ran_by)
+        segmenter = Segmenter(bundle, backend)
+        for golden in goldens:
+            if progress is not None:
+                progress(backend.name, golden.image)
+            checks.append(_check(bundle, segmenter, golden))
+    failures += [f"{check.backend}: {failure}" for check in checks for failure in check.failures]
+    return Verification(tuple(checks), tuple(failures))
+
+
+def _check(bundle: Bundle, segmenter: Segmenter, golden: GoldenRecord) -> GoldenCheck:
+    image, expected = (_picture(bundle, path) for path in (golden.image, golden.colors))
+    name = segmenter.backend_name
+    try:
+        stages, encoding = segmenter.encode_with_stages(image)
+    except (BackendError, NetworkOutputError) as error:
+        return GoldenCheck(name, golden.image, None, {}, (f"{golden.image}: {error}",))
+    if encoding.colors.shape != expected.shape:
+        found = f"{golden.image}: colours {encoding.colors.shape}, expected {expected.shape}"
+        return GoldenCheck(name, golden.image, None, {}, (found,))
+    colors = difference(encoding.colors, expected, COLOR_PEAK)
+    failures = []
+    if not colors.max <= golden.max_difference:
+        failures.append(
+            f"{golden.image}: colours differ by {colors.max:.0f}, at most {golden.max_difference} is allowed"
+        )
+    if golden.min_psnr is not None and not colors.psnr >= golden.min_psnr:
+        failures.append(f"{golden.image}: colour PSNR {colors.psnr:.1f} dB is below {golden.min_psnr:g}")
+    found_stages: dict[str, Difference] = {}
+    for stage, path in golden.stages.items():
+        if stage not in stages:
+            failures.append(f"{golden.image}: no stage {stage!r} in the bundle")
+            continue
+        wanted = _array(bundle, path)
+        if stages[stage].shape != wanted.shape:
+            failures.append(f"{golden.image}: stage {stage!r} gave {stages[stage].shape}, expected {wanted.shape}")
+            continue
+        found_stages[stage] = figures = difference(stages[stage], wanted)
+        if golden.max_relative is not None and not figures.relative <= golden.max_relative:
+            failures.append(
+                f"{golden.image}: stage {stage!r} differs by {figures.relative:.3g} relative, "
+                f"at most {golden.max_relative:g} is allowed"
+            )
+    return GoldenCheck(name, golden.image, colors, found_stages, tuple(failures))
+
+
+def _picture(bundle: Bundle, path: str) -> np.ndarray:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(bundle.read(path))) as picture:
+            return read_image(picture.convert("RGB"))
+    except (OSError, ImageError) as error:
+        if isinstance(error, Gen2SegError) and not isinstance(error, ImageError):
+            raise
+        raise BundleIntegrityError(f"{bundle.root / Path(path)}: no picture: {error}") from error
+
+
+def _array(bundle: Bundle, path: str) -> np.ndarray:
+    try:
+        return np.load(io.BytesIO(bundle.read(path)), allow_pickle=False)
+    except ValueError as error:
+        if isinstance(error, Gen2SegError):
+            raise
+        raise BundleIntegrityError(f"{bundle.root / Path(path)}: no .npy array: {error}") from error
