@@ -87,6 +87,7 @@ def export_bundle(
     architecture: Mapping[str, Any] | None = None,
     allow_pickle: bool = False,
     vae: str | None = None,
+    text_embedding: str | os.PathLike[str] | None = None,
     precision: str = "fp32",
     targets: Sequence[str] = ("onnx",),
     target_options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -114,6 +115,7 @@ def export_bundle(
         architecture: settings of the network for random weights (a checkpoint brings its own).
         allow_pickle: read pickled weights where there are no safetensors.
         vae: the VAE variant, for backbones that have one: "full", "taesd" or a folder.
+        text_embedding: sd2: a safetensors file with the empty prompt's embedding, in place of a text encoder.
         precision: "fp32", "fp16", "bf16" or "int8".
         targets: what is made beside the ONNX graphs: "openvino", "tensorrt", "tensorrt-rtx".
         target_options: target -> further options of its builder.
@@ -150,8 +152,10 @@ def export_bundle(
         architecture=architecture,
         allow_pickle=allow_pickle,
         vae=vae,
-        sizes=tuple(sizes),
-        settings=settings,
+        text_embedding=text_embedding,
+        # None leaves the backbone its usual buckets; an empty tuple means any size.
+        sizes=tuple(sizes) if sizes or dynamic else None,
+        settings=settings or None,
     )
     model = replace(model, input=settle_input(model.input, sizes, dynamic))
     cases = plan_cases(model.input, model.after, picture_folder(images), max_images)
@@ -282,7 +286,9 @@ def _assemble(job: _Job, stages: Sequence[StageFiles], targets: Sequence[str]) -
 def _verify(job: _Job, root: Path, cases: Sequence[Case], references: References) -> list[ParityReport]:
     """The bundle in the backends that "auto" takes, then in each other one that can run it here."""
     reports: list[ParityReport] = []
-    for backend in ("auto", *usable_backends(Bundle.open(root))):
+    bundle = Bundle.open(root)
+    made_for = {"onnxruntime", *(name for stage in bundle.manifest.stages for name in stage.artifacts)}
+    for backend in ("auto", *(name for name in usable_backends(bundle) if name in made_for)):
         if backend in {report.backend for report in reports}:
             continue
         reports.append(
