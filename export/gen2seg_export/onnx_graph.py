@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, numpy_helper
-from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor, uses_external_data
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 from torch import nn
 from torch._dynamo.exc import UserError
 
@@ -193,9 +193,15 @@ def external_files(model: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def _take_in(tensor: TensorProto, folder: Path) -> None:
-    """Move a weight from its external file, if it has one, into the graph."""
+    """Move a weight from its external file, if it has one, into the graph.
+
+    Not by ONNX's own loader: that refuses files with a second name, which those of the work folder have.
+    """
     if uses_external_data(tensor):
-        load_external_data_for_tensor(tensor, str(folder))
+        where = ExternalDataInfo(tensor)
+        with (folder / where.location).open("rb") as file:
+            file.seek(where.offset or 0)
+            tensor.raw_data = file.read(where.length if where.length is not None else -1)
         tensor.data_location = TensorProto.DEFAULT
         del tensor.external_data[:]
 

@@ -135,6 +135,7 @@ def finish_stage(
         calibration: gives inputs of the stage; called only where something is measured.
         tell: called with one line at a time.
     Raises:
+        Int8RefusedError: int8 is not worth it for this stage.
         ExportError: the precision or a target refuses the stage, or is not available.
     """
     narrow, precision, notes = _narrowed(parts, plan, graph, calibration, tell)
@@ -145,6 +146,8 @@ def finish_stage(
         if target == "onnx":
             continue
         made = _built(parts, plan, target, graph if plan.precision == "int8" else narrow, calibration, tell)
+        if made.get("refused"):
+            raise load_part("gen2seg_export.targets").Int8RefusedError(made["refused"])
         backend, inside, where = target.replace("-", "_"), made["paths"], made["folder"]
         place = "openvino" if target == "openvino" else "engines"
         files |= {f"{place}/{name}": where / name for name in inside}
@@ -236,6 +239,9 @@ def _built(
                 progress=lambda line: tell(line),
                 **options,
             )
+        except targets.Int8RefusedError as error:
+            # Kept like a result: the next run need not quantize again to learn it.
+            return {"paths": [], "opens": False, "facts": {}, "notes": [], "refused": str(error)}
         except targets.TargetUnavailableError as error:
             if not error.paths:
                 raise

@@ -11,7 +11,7 @@ import torch
 
 from gen2seg_export import cases, onnx_graph, pipeline, registry
 from gen2seg_export import stages as stages_module
-from gen2seg_export.onnx_graph import export_graph
+from gen2seg_export.onnx_graph import export_graph, perturb_weight
 from gen2seg_export.pipeline import ExportReport, export_bundle
 from gen2seg_export.source import Source, random_source
 
@@ -53,6 +53,14 @@ def graph(source: Source) -> onnx.ModelProto:
 def put_graph(patch: pytest.MonkeyPatch, graph: onnx.ModelProto) -> None:
     """Let the export find this graph in place of tracing the network."""
     patch.setattr(stages_module, "write_graph", lambda _module, _spec, path: onnx_graph.save_graph(graph, path))
+
+
+def perturbed(graph: onnx.ModelProto, name: str, strength: float = 0.5) -> onnx.ModelProto:
+    """A copy of the graph with noise on one weight."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(graph)
+    perturb_weight(copy, name, strength, Path())
+    return copy
 
 
 @pytest.fixture(scope="session")

@@ -67,9 +67,8 @@ def test_the_runtime_gives_what_the_network_gives(chain_report: ExportReport):
 
 def test_goldens_hold_every_stage_but_the_last(chain_report: ExportReport):
     bundle = Bundle.open(chain_report.path)
-    [first, second] = bundle.manifest.goldens
+    [first] = bundle.manifest.goldens
     assert set(first.stages) == {"encoder"}
-    assert not second.stages
     found = verify_goldens(bundle, ("onnxruntime",), threads=1)
     assert found.passed
     assert all(check.colors is not None for check in found.checks)

@@ -156,7 +156,7 @@ def test_weights_in_another_file_are_not_looked_for(
     root = make_bundle(files={"model.onnx": ("model", painting_graph(external=True).SerializeToString())})
     (tmp_path / "weights.bin").write_bytes(np.array([1], np.float32).tobytes())
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BackendError, match="keeps weights in another file.*--target openvino"):
+    with pytest.raises(BackendError, match=r"keeps weights in another file.*--target openvino"):
         open_backend(Bundle.open(root), "openvino")
 
 
