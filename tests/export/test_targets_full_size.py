@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gen2seg_export.onnx_graph import GraphSpec, export_graph
+from gen2seg_export.onnx_graph import GraphSpec, write_graph
 from gen2seg_export.precision import apply
 from gen2seg_export.registry import open_model
 from gen2seg_export.targets import build
@@ -16,7 +16,7 @@ def test_engine_of_mae_b(tmp_path: Path):
     pytest.importorskip("tensorrt_rtx")
     stage = open_model("mae-b", random_weights=True).stages[0]
     graph = tmp_path / "float32.onnx"
-    export_graph(stage.module, GraphSpec(stride=224, size=(224, 224)), graph)
+    write_graph(stage.module, GraphSpec(stride=224, size=(224, 224)), graph)
     picture = np.random.default_rng(0).standard_normal((1, 3, 224, 224)).astype(np.float32)
     report = apply(graph, tmp_path / "model.onnx", "fp16", [picture])
     made = build(
