@@ -5,6 +5,7 @@ message (2 GiB) and than half the memory.
 """
 
 import math
+import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, numpy_helper
-from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor, uses_external_data
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 from torch import nn
 from torch._dynamo.exc import UserError
 
@@ -41,8 +42,8 @@ _LEAST_EXAMPLE = 16
 class GraphSpec:
     """How the graph meets the outside.
 
-    `size` None makes height, width and the batch free, the sides multiples of `stride`; (height, width) fixes
-    them, and the batch at 1, as the runtime gives it.
+    `size` None makes height and width free multiples of `stride`; (height, width) fixes them. The batch is
+    always free.
     """
 
     input_name: str = "image"
@@ -62,7 +63,15 @@ def data_name(path: Path) -> str:
     return f"{path.name}.data"
 
 
-def export_graph(module: nn.Module, spec: GraphSpec, path: Path) -> None:
+def export_graph(module: nn.Module, spec: GraphSpec | None = None) -> onnx.ModelProto:
+    """A small network as an ONNX graph in memory; see `write_graph`."""
+    with tempfile.TemporaryDirectory(prefix="gen2seg-graph-") as folder:
+        path = Path(folder) / "model.onnx"
+        write_graph(module, spec or GraphSpec(), path)
+        return onnx.load(path)
+
+
+def write_graph(module: nn.Module, spec: GraphSpec, path: Path) -> None:
     """Write the network as an ONNX file with float32 weights, and `data_name(path)` if they are large.
 
     Args:
@@ -91,17 +100,16 @@ def export_graph(module: nn.Module, spec: GraphSpec, path: Path) -> None:
 
 
 def _trace(module: nn.Module, spec: GraphSpec) -> torch.onnx.ONNXProgram:
-    shape: dict[int, object] = {}
+    shape: dict[int, object] = {0: torch.export.Dim("batch", min=1, max=1024)}
+    height, width = spec.size or (0, 0)
     if spec.size is None:
-        shape[0] = torch.export.Dim("batch", min=1, max=1024)
         # A multiple is written as stride * symbol; 1024 strides are 8,192 pixels a side and more.
         shape[2] = spec.stride * torch.export.Dim("rows", min=1, max=1024)
         shape[3] = spec.stride * torch.export.Dim("columns", min=1, max=1024)
         cells = max(2, math.ceil(_LEAST_EXAMPLE / spec.stride))
-        # Two pictures, not one: the tracer takes a batch of one for a constant.
-        example = torch.zeros(2, spec.channels, cells * spec.stride, (cells + 1) * spec.stride)
-    else:
-        example = torch.zeros(1, spec.channels, *spec.size)
+        height, width = cells * spec.stride, (cells + 1) * spec.stride
+    # Two pictures, not one: the tracer takes a batch of one for a constant.
+    example = torch.zeros(2, spec.channels, height, width)
     # The dynamo exporter folds shapes and transposed weights; the older tracing one leaves 190 constants and
     # four times the shape arithmetic. torch.export runs apart because it refuses a network that depends on
     # one size, where torch.onnx.export, given the module itself, bakes that size in without a word. It
@@ -140,9 +148,7 @@ def _check_module(module: nn.Module) -> None:
 
 def _name_sizes(model: onnx.ModelProto, spec: GraphSpec) -> None:
     """Say batch, height and width at both ends of the graph, in place of the tracer's own symbols."""
-    if spec.size is not None:
-        return
-    names = ("batch", None, "height", "width")
+    names = ("batch", None, "height", "width") if spec.size is None else ("batch", None, None, None)
     for value in (*model.graph.input, *model.graph.output):
         for dim, name in zip(value.type.tensor_type.shape.dim, names, strict=True):
             if name:
@@ -187,9 +193,15 @@ def external_files(model: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def _take_in(tensor: TensorProto, folder: Path) -> None:
-    """Move a weight from its external file, if it has one, into the graph."""
+    """Move a weight from its external file, if it has one, into the graph.
+
+    Not by ONNX's own loader: that refuses files with a second name, which those of the work folder have.
+    """
     if uses_external_data(tensor):
-        load_external_data_for_tensor(tensor, str(folder))
+        where = ExternalDataInfo(tensor)
+        with (folder / where.location).open("rb") as file:
+            file.seek(where.offset or 0)
+            tensor.raw_data = file.read(where.length if where.length is not None else -1)
         tensor.data_location = TensorProto.DEFAULT
         del tensor.external_data[:]
 

@@ -47,7 +47,7 @@ def settle_input(spec: InputSpec, sizes: Sequence[tuple[int, int]], dynamic: boo
     if any(side < 1 or side % multiple for size in sizes for side in size):
         raise ExportError(f"height and width must be positive multiples of {multiple}, got {_named(sizes)}")
     resize = replace(spec.resize, rule="fit", size=max(max(size) for size in sizes), enlarge_below=0)
-    return replace(spec, resize=resize, dynamic=len(sizes) > 1, buckets=tuple(sizes))
+    return replace(spec, resize=resize, dynamic=False, buckets=tuple(sizes))
 
 
 def _named(sizes: Sequence[tuple[int, int]]) -> str:

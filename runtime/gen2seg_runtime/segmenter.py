@@ -1,6 +1,7 @@
 """From pictures to encodings: the bundle's preprocessing, its network, its normalisation."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
@@ -11,6 +12,7 @@ from gen2seg_runtime.backends import Backend, open_backend
 from gen2seg_runtime.bundle import Bundle
 from gen2seg_runtime.colors import check_shape, normalize_colors
 from gen2seg_runtime.encoding import Encoding
+from gen2seg_runtime.errors import BundleWarning
 from gen2seg_runtime.images import read_image
 from gen2seg_runtime.manifest import Manifest
 from gen2seg_runtime.preprocess import Geometry, network_input, plan_geometry
@@ -36,10 +38,15 @@ class Segmenter:
         Raises:
             BundleError, BundleIOError: the bundle cannot be read or is not intact, see `Bundle.open`.
             BackendError: unknown backend, missing library, or the library refuses the model.
+        Warns:
+            BundleWarning: the weights are untrained.
         """
         bundle = Bundle.open(path)
         opened = open_backend(bundle, backend, threads)
         bundle.release()
+        if bundle.manifest.weights.state == "untrained":
+            message = f"{bundle.manifest.name}: untrained weights, its masks mean nothing (for latency work only)"
+            warnings.warn(message, BundleWarning, stacklevel=2)
         return cls(bundle, opened)
 
     @property

@@ -4,6 +4,7 @@ No torch: what the network must give, computed by its PyTorch float32 form befor
 """
 
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class GoldenCheck:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was run, and whether it holds. `skipped`: backend -> why it could not be opened under "auto"."""
+    """What was run, and whether it holds."""
 
     checks: tuple[GoldenCheck, ...]
     failures: tuple[str, ...]
@@ -53,7 +54,7 @@ class Verification:
     def to_json(self) -> dict[str, Any]:
         return {
             "passed": self.passed,
-            "checks": [asdict(check) for check in self.checks],
+            "checks": [_json(asdict(check)) for check in self.checks],
             "failures": list(self.failures),
         }
 
@@ -139,6 +140,15 @@ def _check(bundle: Bundle, segmenter: Segmenter, golden: GoldenRecord) -> Golden
                 f"at most {golden.max_relative:g} is allowed"
             )
     return GoldenCheck(name, golden.image, colors, found_stages, tuple(failures))
+
+
+def _json(value: Any) -> Any:
+    """NaN and infinity, which JSON has not, become None."""
+    if isinstance(value, dict):
+        return {key: _json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _picture(bundle: Bundle, path: str) -> np.ndarray:

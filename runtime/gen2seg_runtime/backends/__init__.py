@@ -49,7 +49,7 @@ def available_backends() -> tuple[str, ...]:
 def usable_backends(bundle: Bundle) -> tuple[str, ...]:
     """The names of those that can run every stage of this bundle here."""
     chain = bundle.manifest.chain
-    return tuple(name for name in available_backends() if all(can_run(name, stage) for stage in chain))
+    return tuple(name for name in available_backends() if all(can_run(name, bundle, stage) for stage in chain))
 
 
 def open_backend(bundle: Bundle, name: str = "auto", threads: int | None = None) -> Chain:
@@ -68,10 +68,11 @@ def open_backend(bundle: Bundle, name: str = "auto", threads: int | None = None)
     count = thread_count(threads)
     sessions = []
     for stage in bundle.manifest.chain:
-        chosen = _preferred(stage) if name == "auto" else name
+        chosen = _preferred(bundle, stage) if name == "auto" else name
         sessions.append((stage.name, open_stage(chosen, bundle, stage, count)))
     return Chain(sessions)
 
 
-def _preferred(stage: StageSpec) -> str:
-    return stage.backend if stage.backend is not None and can_run(stage.backend, stage) else DEFAULT_BACKEND
+def _preferred(bundle: Bundle, stage: StageSpec) -> str:
+    able = stage.backend is not None and can_run(stage.backend, bundle, stage)
+    return stage.backend if able and stage.backend is not None else DEFAULT_BACKEND

@@ -23,6 +23,7 @@ class BackendSpec:
         library: the Python module that must be installed.
         install: how it is installed.
         from_onnx: it runs a stage's ONNX graph; else it needs an artifact of the stage under its name.
+        external: it takes the weights of an ONNX graph also from another file.
         lacks: formats of `PrecisionSpec.compute` that its arithmetic has not.
     """
 
@@ -31,6 +32,7 @@ class BackendSpec:
     library: str
     install: str
     from_onnx: bool
+    external: bool = False
     lacks: tuple[str, ...] = ()
 
     def installed(self) -> bool:
@@ -48,6 +50,7 @@ BACKENDS = {
         library="onnxruntime",
         install="pip install onnxruntime",
         from_onnx=True,
+        external=True,
         lacks=("bfloat16",),
     ),
     "openvino": BackendSpec(
@@ -72,9 +75,9 @@ def get_backend(name: str) -> BackendSpec:
     return BACKENDS[name]
 
 
-def can_run(name: str, stage: StageSpec) -> bool:
+def can_run(name: str, bundle: Bundle, stage: StageSpec) -> bool:
     """Whether the backend is known, its library installed, and it can run the stage with what the bundle holds."""
-    return name in BACKENDS and _obstacle(name, stage) is None
+    return name in BACKENDS and _obstacle(name, bundle, stage) is None
 
 
 def open_stage(name: str, bundle: Bundle, stage: StageSpec, threads: int) -> StageSession:
@@ -84,16 +87,17 @@ def open_stage(name: str, bundle: Bundle, stage: StageSpec, threads: int) -> Sta
         BackendError: unknown name, missing library or artifact, or the library refuses the model.
     """
     spec = get_backend(name)
-    obstacle = _obstacle(name, stage)
+    obstacle = _obstacle(name, bundle, stage)
     if obstacle is not None:
         raise BackendError(f"{bundle.root}: {obstacle}")
     opener: StageOpener = getattr(import_module(spec.module), spec.opener)
     return opener(bundle, stage, threads)
 
 
-def _obstacle(name: str, stage: StageSpec) -> str | None:
+def _obstacle(name: str, bundle: Bundle, stage: StageSpec) -> str | None:
     spec = BACKENDS[name]
-    if not spec.from_onnx and name not in stage.artifacts:
+    takes_graph = spec.from_onnx and (spec.external or not _has_external_data(bundle, stage))
+    if not takes_graph and name not in stage.artifacts:
         made = ", ".join(sorted(stage.artifacts)) or "none"
         return (
             f"stage {stage.name!r} has no artifact for backend {name!r} (it has: {made}); "
@@ -105,3 +109,9 @@ def _obstacle(name: str, stage: StageSpec) -> str | None:
             f"; backend {stage.backend!r} has it: {other.install}" if other is not None else ""
         )
     return None if spec.installed() else f"the {name} backend needs: {spec.install}"
+
+
+def _has_external_data(bundle: Bundle, stage: StageSpec) -> bool:
+    """By the names that the exporter gives: the graph's own and a suffix."""
+    files = bundle.manifest.files
+    return any(record.role == "model_data" and record.path.startswith(f"{stage.path}.") for record in files)
