@@ -37,6 +37,8 @@ FLOAT16_MAX = float(np.finfo(np.float16).max)
 # Sides that a tracer sees must be larger than one at the coarsest level: it takes a side of 1 for a constant.
 _LEAST_EXAMPLE = 16
 
+_WAY_OUT = " for any multiple of {stride} (choose one size, or sizes whose sides have a larger common divisor)"
+
 
 @dataclass(frozen=True)
 class GraphSpec:
@@ -128,7 +130,8 @@ def _trace(module: nn.Module, spec: GraphSpec) -> torch.onnx.ONNXProgram:
                 verbose=False,
             )
     except (UserError, torch.onnx.errors.OnnxExporterError) as error:
-        raise ExportError(f"the network cannot be written as ONNX: {error}") from error
+        way_out = "" if spec.size is not None else _WAY_OUT.format(stride=spec.stride)
+        raise ExportError(f"the network cannot be written as ONNX{way_out}: {error}") from error
     if program is None:
         raise ExportError("the ONNX exporter returned no program")
     return program
