@@ -60,7 +60,13 @@ def target_size(height: int, width: int, spec: InputSpec) -> tuple[tuple[int, in
     bucket = spec.buckets[fills.index(max(fills))]
     if spec.resize.rule == "fixed":
         return bucket, bucket
-    factor = min(Fraction(bucket[0], height), Fraction(bucket[1], width))
+    factors = [Fraction(bucket[0], height), Fraction(bucket[1], width)]
+    factor = min(factors)
+    if spec.resize.rounding == "down":
+        # The longer side fills its own, if rounding the other one down lets both in.
+        along = factors[0] if height > width else factors[1]
+        if floor(height * along) <= bucket[0] and floor(width * along) <= bucket[1]:
+            factor = along
     return (_rounded(height * factor, spec), _rounded(width * factor, spec)), bucket
 
 
