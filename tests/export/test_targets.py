@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gen2seg_export.onnx_graph import GraphSpec, write_graph
 from gen2seg_export.precision import PrecisionReport, apply
+from gen2seg_export.source import Source
 from gen2seg_export.targets import (
     Artifact,
     EngineCheckError,
@@ -40,6 +42,14 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def narrow(toy: Path) -> dict[str, PrecisionReport]:
     return {p: apply(toy, toy.with_name(f"toy-{p}.onnx"), p, inputs(1), threads=1) for p in ("fp16", "bf16")}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory, source: Source) -> Path:
+    """The embedded model's network, narrow, with free sizes."""
+    path = tmp_path_factory.mktemp("tiny") / "tiny.onnx"
+    write_graph(source.module, GraphSpec(), path)
+    return path
 
 
 # -- OpenVINO ---------------------------------------------------------------------------------------------------
@@ -198,16 +208,25 @@ def test_engine_for_four_kinds_of_card(narrow: dict[str, PrecisionReport], tmp_p
 
 
 @needs_rtx
+def test_engine_of_the_embedded_network_for_two_sizes(tiny: Path, tmp_path: Path):
+    generator = np.random.default_rng(0)
+    calibration = [generator.uniform(-1, 1, (1, 3, 64, 64)).astype(np.float32)]
+    typed = apply(tiny, tmp_path / "tiny.onnx", "bf16", calibration, threads=1).paths[0]
+    shapes = [(1, 3, 64, 64), (1, 3, 96, 64)]
+    made = build("tensorrt-rtx", typed, tmp_path / "e", stage="net", shapes=shapes, precision="bf16")
+    assert made.facts["made_from"]["shapes"] == [list(shape) for shape in shapes]
+    assert made.facts["checks"]["products_in_network"] == made.facts["checks"]["products_in_graph"]
+    assert made.facts["checks"]["products_in_graph"]["bfloat16"] > 20
+
+
+@needs_rtx
 def test_engine_of_a_graph_that_only_stores_float16_is_refused(
-    tmp_path: Path, graph: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The embedded model's network in the form for CPUs: its engine would be wide without a word."""
-    import onnx
-
     from gen2seg_export.targets import engine_check
 
-    onnx.save(graph, tmp_path / "tiny.onnx")
-    stored = apply(tmp_path / "tiny.onnx", tmp_path / "stored.onnx", "fp16", form="stored").paths[0]
+    stored = apply(tiny, tmp_path / "stored.onnx", "fp16", form="stored").paths[0]
     monkeypatch.setattr(engine_check, "CODE_BYTES", 1000)  # this network is small beside the allowance
     with pytest.raises(EngineCheckError, match=r"its weights take [\d,]+ bytes, the graph's"):
         build("tensorrt-rtx", stored, tmp_path / "e", stage="net", shapes=[(1, 3, 64, 64)], precision="fp16")
@@ -278,14 +297,11 @@ def test_tensorrt_that_is_missing_leaves_the_command(toy: Path, tmp_path: Path, 
     assert isinstance(caught.value, OSError)
 
 
-def test_trtexec_gets_a_profile_for_each_size(tmp_path: Path, graph: Any, monkeypatch: pytest.MonkeyPatch):
-    import onnx
-
+def test_trtexec_gets_a_profile_for_each_size(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    onnx.save(graph, tmp_path / "tiny.onnx")
     shapes = [(1, 3, 64, 64), (1, 3, 96, 64)]
     with pytest.raises(TargetUnavailableError) as caught:
-        build("tensorrt", tmp_path / "tiny.onnx", tmp_path / "e", stage="net", shapes=shapes, precision="fp32")
+        build("tensorrt", tiny, tmp_path / "e", stage="net", shapes=shapes, precision="fp32")
     assert "--profile=1 --minShapes=image:1x3x96x64 --optShapes=image:1x3x96x64" in caught.value.command
 
 
