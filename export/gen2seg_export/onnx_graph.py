@@ -37,13 +37,15 @@ FLOAT16_MAX = float(np.finfo(np.float16).max)
 # Sides that a tracer sees must be larger than one at the coarsest level: it takes a side of 1 for a constant.
 _LEAST_EXAMPLE = 16
 
+_WAY_OUT = " for any multiple of {stride} (choose one size, or sizes whose sides have a larger common divisor)"
+
 
 @dataclass(frozen=True)
 class GraphSpec:
     """How the graph meets the outside.
 
     `size` None makes height and width free multiples of `stride`; (height, width) fixes them. The batch is
-    always free.
+    always free. `least`: no free side will be shorter than this many strides.
     """
 
     input_name: str = "image"
@@ -52,6 +54,7 @@ class GraphSpec:
     stride: int = 32
     size: tuple[int, int] | None = None
     opset: int = OPSET
+    least: int = 1
 
     def __post_init__(self) -> None:
         if self.size is not None and any(side < 1 or side % self.stride for side in self.size):
@@ -104,9 +107,9 @@ def _trace(module: nn.Module, spec: GraphSpec) -> torch.onnx.ONNXProgram:
     height, width = spec.size or (0, 0)
     if spec.size is None:
         # A multiple is written as stride * symbol; 1024 strides are 8,192 pixels a side and more.
-        shape[2] = spec.stride * torch.export.Dim("rows", min=1, max=1024)
-        shape[3] = spec.stride * torch.export.Dim("columns", min=1, max=1024)
-        cells = max(2, math.ceil(_LEAST_EXAMPLE / spec.stride))
+        shape[2] = spec.stride * torch.export.Dim("rows", min=spec.least, max=1024)
+        shape[3] = spec.stride * torch.export.Dim("columns", min=spec.least, max=1024)
+        cells = max(2, spec.least, math.ceil(_LEAST_EXAMPLE / spec.stride))
         height, width = cells * spec.stride, (cells + 1) * spec.stride
     # Two pictures, not one: the tracer takes a batch of one for a constant.
     example = torch.zeros(2, spec.channels, height, width)
@@ -128,7 +131,8 @@ def _trace(module: nn.Module, spec: GraphSpec) -> torch.onnx.ONNXProgram:
                 verbose=False,
             )
     except (UserError, torch.onnx.errors.OnnxExporterError) as error:
-        raise ExportError(f"the network cannot be written as ONNX: {error}") from error
+        way_out = "" if spec.size is not None else _WAY_OUT.format(stride=spec.stride)
+        raise ExportError(f"the network cannot be written as ONNX{way_out}: {error}") from error
     if program is None:
         raise ExportError("the ONNX exporter returned no program")
     return program

@@ -54,6 +54,7 @@ class StagePlan:
             "stride": self.spec.stride,
             "size": self.spec.size,
             "opset": self.spec.opset,
+            "least": self.spec.least,
         }
         made_by = {"versions": package_versions(), "code": code_digest()}
         return {"weights": self.digest, "spec": spec, "file": self.file, **made_by}
@@ -84,13 +85,16 @@ def plan_stage(
             f"{spec.pad.multiple}: these must be multiples of {stage.in_scale}"
         )
     sizes = [(height // stage.in_scale, width // stage.in_scale) for height, width in spec.buckets]
+    # A network made for several buckets may lean on what their sides have in common.
+    sides = [side for size in sizes for side in size] if len(sizes) > 1 else []
+    stride = gcd(*sides) if sides else stride
     graph = GraphSpec(
         input_name="image" if first else f"{stage.name}_input",
         output_name="colors" if last else f"{stage.name}_output",
         channels=stage.in_channels,
-        # A network made for several buckets may lean on what their sides have in common.
-        stride=gcd(*(side for size in sizes for side in size)) if len(sizes) > 1 else stride,
+        stride=stride,
         size=sizes[0] if len(sizes) == 1 and not spec.dynamic else None,
+        least=min(sides) // stride if sides else 1,
     )
     shapes = tuple((1, stage.in_channels, *size) for size in sizes)
     file = "model.onnx" if first and last else f"{stage.name}.onnx"

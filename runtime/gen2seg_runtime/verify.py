@@ -73,9 +73,9 @@ def verify_goldens(
         threads: see `gen2seg_runtime.threads.thread_count`.
         progress: called with (backend, picture) before each run.
     Returns:
-        All figures. A backend that fails to open or to run is a failure here and no exception.
+        All figures. A backend that is unknown, does not open or does not run is a failure here and no exception.
     Raises:
-        BackendError: a name in `backends` is unknown, or no backend here can run the bundle.
+        BackendError: no `backends` were given, and none here can run the bundle.
         BundleError, BundleIOError: a golden cannot be read.
     """
     goldens = bundle.manifest.goldens

@@ -14,7 +14,7 @@ from gen2seg.errors import LayoutError
 from gen2seg_export.errors import ExportError
 from gen2seg_export.families.dino import open_dino
 from gen2seg_export.model import ExportModel
-from gen2seg_export.onnx_graph import GraphSpec, export_graph
+from gen2seg_export.onnx_graph import GraphSpec, write_graph
 from gen2seg_export.specialize.dino import SpecializedDino
 
 SMALL: dict[str, Any] = {
@@ -81,7 +81,7 @@ def test_every_weight_takes_part() -> None:
 
 def test_graph_equals_the_reference(model: ExportModel, tmp_path: Path) -> None:
     path = tmp_path / "network.onnx"
-    export_graph(model.stages[0].module, GraphSpec(stride=8, size=(24, 24)), path)
+    write_graph(model.stages[0].module, GraphSpec(stride=8, size=(24, 24)), path)
     found = {node.op_type for node in onnx.load(path).graph.node}
     assert not found & {"Gather", "GatherElements", "GatherND", "TopK", "ScatterND", "Where", "Expand", "ConvTranspose"}
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

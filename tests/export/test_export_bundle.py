@@ -221,6 +221,7 @@ def test_an_existing_bundle_survives_a_failed_overwrite(
         with pytest.raises(ParityError):
             export_bundle(tmp_path / "b", overwrite=True, **quick)
     assert (tmp_path / "b" / "bundle.json").read_bytes() == before
+    shutil.rmtree(tmp_path / "b.parts")  # the wrong graph is in there, under the right key
     second = export_bundle(tmp_path / "b", overwrite=True, name="second", **quick)
     assert Bundle.open(second.path).manifest.name == "second"
 

@@ -15,7 +15,7 @@ from gen2seg_export.cost import measure_cost
 from gen2seg_export.errors import ExportError
 from gen2seg_export.families.mae import open_mae
 from gen2seg_export.model import ExportModel
-from gen2seg_export.onnx_graph import GraphSpec, export_graph
+from gen2seg_export.onnx_graph import GraphSpec, write_graph
 from gen2seg_export.specialize.vit_mae import SpecializedMae
 from gen2seg_runtime.manifest import InputSpec, LicenceInfo, OutputSpec, PromptSpec, WeightsInfo
 
@@ -57,7 +57,7 @@ def model() -> ExportModel:
 @pytest.fixture(scope="module")
 def graph(model: ExportModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("graph") / "network.onnx"
-    export_graph(model.stages[0].module, GraphSpec(stride=8, size=(24, 24)), path)
+    write_graph(model.stages[0].module, GraphSpec(stride=8, size=(24, 24)), path)
     return path
 
 

@@ -117,6 +117,8 @@ def specialized_sd2(parts: Sd2Parts, sizes: Sequence[tuple[int, int]]) -> Export
         before=before,
         after=measure_cost(chain, [chain], measured),
         warnings=parts.warnings,
+        # A graph for any size needs sides that every level of the U-Net halves without rest.
+        free_stride=STRIDE * 2 ** (len(parts.unet.config["block_out_channels"]) - 1),
     )
 
 
