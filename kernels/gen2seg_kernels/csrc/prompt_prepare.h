@@ -1,0 +1,89 @@
+/* Preparing an image, row by row: a template part, included once by each prompt_rows_*.c. */
+
+/* Four pixels are twelve bytes: a shuffle spreads them over sixteen. */
+static TARGET void expand(const uint8_t *rgb, int width, uint32_t *pixels)
+{
+    typedef uint8_t bytes __attribute__((vector_size(16)));
+    int x = 0;
+    for (; x + 6 <= width; x += 4) { /* sixteen bytes are read */
+        bytes in;
+        memcpy(&in, rgb + 3 * (int64_t)x, sizeof in);
+        const bytes out =
+            __builtin_shufflevector(in, (bytes){0}, 0, 1, 2, 16, 3, 4, 5, 16, 6, 7, 8, 16, 9, 10, 11, 16);
+        memcpy(pixels + x, &out, sizeof out);
+    }
+    for (; x < width; x++)
+        pixels[x] = rgb[3 * x] | (uint32_t)rgb[3 * x + 1] << 8 | (uint32_t)rgb[3 * x + 2] << 16;
+}
+
+static TARGET void box(const uint32_t *pixels, int width, uint32_t *low, uint32_t *high)
+{
+    for (int start = 0; start < width; start += 64) {
+        const int end = width - start < 64 ? width - start : 64;
+        vu least = (vu){0} + low[start / 64], most = (vu){0} + high[start / 64];
+        for (int x = 0; x < end; x += LANES) {
+            const vu here = LOAD(vu, pixels + start + x);
+            least = least_bytes(least, here);
+            most = most_bytes(most, here);
+        }
+        uint8_t lowest[4 * LANES], highest[4 * LANES];
+        memcpy(lowest, &least, sizeof lowest);
+        memcpy(highest, &most, sizeof highest);
+        for (int i = 4; i < 4 * LANES; i++) {
+            lowest[i % 4] = lowest[i] < lowest[i % 4] ? lowest[i] : lowest[i % 4];
+            highest[i % 4] = highest[i] > highest[i % 4] ? highest[i] : highest[i % 4];
+        }
+        memcpy(low + start / 64, lowest, 4);
+        memcpy(high + start / 64, highest, 4);
+    }
+}
+
+/* Least and largest bytes of the pixels up to 0, 2, 3 and 4 columns away. */
+typedef struct {
+    vu low[4], high[4];
+} around;
+
+INLINE around look_around(const uint32_t *pixels)
+{
+    around out;
+    vu low = LOAD(vu, pixels), high = low;
+    out.low[0] = low;
+    out.high[0] = high;
+    for (int dx = 1; dx <= G2S_RADIUS; dx++) {
+        const vu left = LOAD(vu, pixels - dx), right = LOAD(vu, pixels + dx);
+        low = least_bytes(low, least_bytes(left, right));
+        high = most_bytes(high, most_bytes(left, right));
+        if (dx > 1) {
+            out.low[dx - 1] = low;
+            out.high[dx - 1] = high;
+        }
+    }
+    return out;
+}
+
+/* The window's colours lie in a box: the farthest that one could be from its middle bounds the weights. */
+static TARGET void reach(const uint32_t *const *colors, int rows, int width, uint8_t *least, int64_t stride)
+{
+    static const int columns[G2S_SIDE] = {0, 1, 2, 2, 3, 2, 2, 1, 0}; /* of `around`, by row of the window */
+    around ring[16];
+    for (int x = 0; x < width; x += LANES) {
+        for (int row = 0; row < rows + 2 * G2S_RADIUS; row++) {
+            ring[row % 16] = look_around(colors[row] + x);
+            const int y = row - 2 * G2S_RADIUS;
+            if (y < 0)
+                continue;
+            const vu center = ring[(y + G2S_RADIUS) % 16].low[0];
+            vu low = center, high = center;
+            for (int i = 0; i < G2S_SIDE; i++) {
+                low = least_bytes(low, ring[(y + i) % 16].low[columns[i]]);
+                high = most_bytes(high, ring[(y + i) % 16].high[columns[i]]);
+            }
+            const vu off = most_bytes((vu)((vb)high - (vb)center), (vu)((vb)center - (vb)low));
+            /* 255.5: the approximation of the weights is far better than one in 500. */
+            const vf weight = filter_weight(sum_of_bytes(off), (float)(G2S_RADIUS * G2S_RADIUS)) * 255.5f;
+            const vi whole = __builtin_convertvector(weight, vi);
+            for (int lane = 0; lane < LANES; lane++)
+                least[y * stride + x + lane] = (uint8_t)whole[lane];
+        }
+    }
+}
