@@ -27,7 +27,8 @@ enum {
     G2S_MARGIN = 16,      /* values before a row's first pixel: the mirrored ones, and rows start aligned */
     G2S_SLACK = 48,       /* after its last: the mirrored ones, and what a vector reads beyond the row */
     G2S_MOST_L1 = 3 * 255,
-    G2S_TILE = 8,         /* rows of a tile; it is one word of bits wide */
+    G2S_TILE = 8,         /* rows of a tile */
+    G2S_TILE_WIDTH = 16,  /* its columns: four tiles to a word of bits */
 };
 
 static const double G2S_EPSILON = 1e-6;
@@ -51,7 +52,7 @@ typedef struct {
 
     /* Preparing: pixels of three bytes to pixels of four. */
     void (*expand)(const uint8_t *rgb, int width, uint32_t *pixels);
-    /* Widens the colour boxes of a row of tiles by one row of pixels. */
+    /* Widens the colour boxes of a row of tiles by one row of pixels: of all tiles of its words. */
     void (*box)(const uint32_t *pixels, int width, uint32_t *low, uint32_t *high);
     /* 256 x a lower bound of the filter's weights in each pixel's window, for `rows` rows of pixels. The first of
      * `colors` is four rows above the first of them. */
@@ -63,10 +64,11 @@ typedef struct {
     /* Bounds of the squared distances of colour boxes to the query. Arrays end at a multiple of 16. */
     void (*bounds)(const uint32_t *low, const uint32_t *high, int count, const double *query, float *least,
                    float *most);
-    /* The range of a row's squared distances in single precision, and in double; both widen what is there. */
-    void (*extent)(const uint32_t *pixels, int width, const double *query, float *low, float *high);
+    /* Could a tile's pixels have squared distances below `low` or above `high`? In single precision. */
+    int (*may_widen)(const uint32_t *pixels, int64_t stride, int rows, const double *query, double low, double high);
+    /* Widens the range of squared distances by a row of pixels. */
     void (*range)(const uint32_t *pixels, int width, const double *query, double *low, double *high);
-    /* The pixels whose squared distance is at most `limit`; `tiles` tells the words that need no look. */
+    /* The pixels whose squared distance is at most `limit`; `tiles` tells what needs no look. */
     void (*near)(const uint32_t *pixels, int width, const double *query, double limit, const uint8_t *tiles,
                  uint64_t *out);
 
@@ -107,8 +109,9 @@ typedef struct {
     const g2s_isa *isa;
     uint32_t *pixel;       /* four bytes each, rows with their mirrored borders; of row 0, column 0 */
     uint8_t *least;        /* (height, stride) 256 x a lower bound of the weights in the pixel's window */
-    uint32_t *low, *high;  /* (tile_rows x words) the colour box of each tile */
-    int height, width, words, tile_rows, threads;
+    uint32_t *low, *high;  /* (tile_rows, tile_columns) the colour box of each tile */
+    int height, width, words, threads;
+    int tile_rows, tile_columns; /* of whole words: the last ones may lie beyond the image, with colours of it */
     int64_t stride;
     int band, bands; /* rows per task, whole tiles; tasks per image: cut by the size alone */
 } g2s_field;

@@ -79,7 +79,7 @@ static void find_near(const band_job *job, const g2s_band *band, const span *row
     const int words = field->words;
     for (int y = rows->top; y < rows->bottom; y++) {
         uint64_t *near = band->near + (y - rows->top) * band->step, *far = band->far + (y - rows->top) * band->step;
-        const uint8_t *tiles = job->scratch->tiles + (int64_t)(y / G2S_TILE) * words;
+        const uint8_t *tiles = job->scratch->tiles + (int64_t)(y / G2S_TILE) * field->tile_columns;
         field->isa->near(g2s_pixels(field, y), field->width, job->how->query, job->limit, tiles, near);
         for (int i = 0; i < words; i++)
             far[i] = ~near[i];

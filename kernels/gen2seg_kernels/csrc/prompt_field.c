@@ -22,6 +22,7 @@ g2s_field g2s_plan_field(int height, int width, int threads)
 {
     g2s_field field = {.isa = g2s_best_isa(), .height = height, .width = width};
     field.words = g2s_words(width);
+    field.tile_columns = field.words * (64 / G2S_TILE_WIDTH);
     field.tile_rows = (height + G2S_TILE - 1) / G2S_TILE;
     field.stride = (G2S_MARGIN + (int64_t)width + G2S_SLACK + 15) / 16 * 16;
     field.threads = g2s_worthwhile_threads(height, width, threads);
@@ -44,7 +45,7 @@ static size_t least_bytes(const g2s_field *field)
 /* The row functions take tiles sixteen at a time. */
 static size_t tile_count(const g2s_field *field)
 {
-    return ((size_t)field->tile_rows * field->words + 15) / 16 * 16;
+    return ((size_t)field->tile_rows * field->tile_columns + 15) / 16 * 16;
 }
 
 static size_t box_bytes(const g2s_field *field)
@@ -86,12 +87,13 @@ static void fill_band(void *context, int64_t index, int slot)
     const g2s_field *field = job->field;
     (void)slot;
     for (int y = (int)index * field->band; y < field->height && y < ((int)index + 1) * field->band; y++) {
-        uint32_t *low = field->low + (int64_t)(y / G2S_TILE) * field->words;
-        uint32_t *high = field->high + (int64_t)(y / G2S_TILE) * field->words;
+        uint32_t *low = field->low + (int64_t)(y / G2S_TILE) * field->tile_columns;
+        uint32_t *high = field->high + (int64_t)(y / G2S_TILE) * field->tile_columns;
         fill_row(field, job->colors, y);
         if (y % G2S_TILE == 0)
-            for (int i = 0; i < field->words; i++)
-                low[i] = high[i] = g2s_pixels(field, y)[64 * i];
+            for (int i = 0; i < field->tile_columns; i++)
+                low[i] = high[i] =
+                    g2s_pixels(field, y)[G2S_TILE_WIDTH * i < field->width ? G2S_TILE_WIDTH * i : field->width - 1];
         field->isa->box(g2s_pixels(field, y), field->width, low, high);
     }
 }
@@ -112,7 +114,7 @@ static void reach_band(void *context, int64_t index, int slot)
 
 void g2s_fill_field(g2s_field *field, const g2s_colors *colors, g2s_arena *arena)
 {
-    const size_t tiles = (size_t)field->tile_rows * field->words;
+    const size_t tiles = (size_t)field->tile_rows * field->tile_columns;
     field->pixel = (uint32_t *)g2s_arena_take(arena, pixel_bytes(field)) + G2S_MARGIN;
     field->least = g2s_arena_take(arena, least_bytes(field));
     field->low = g2s_arena_take(arena, box_bytes(field));
@@ -178,12 +180,12 @@ void g2s_take_scratch(const g2s_field *field, int metric, g2s_arena *arena, g2s_
 void g2s_bound_tiles(const g2s_field *field, g2s_scratch *scratch, const double *query)
 {
     field->isa->bounds(
-        field->low, field->high, field->tile_rows * field->words, query, scratch->tile_least, scratch->tile_most);
+        field->low, field->high, field->tile_rows * field->tile_columns, query, scratch->tile_least, scratch->tile_most);
 }
 
 void g2s_mark_tiles(const g2s_field *field, g2s_scratch *scratch, double limit)
 {
-    for (int64_t i = 0; i < (int64_t)field->tile_rows * field->words; i++)
+    for (int64_t i = 0; i < (int64_t)field->tile_rows * field->tile_columns; i++)
         scratch->tiles[i] = (double)scratch->tile_least[i] > limit    ? G2S_FAR_TILE
                             : (double)scratch->tile_most[i] <= limit ? G2S_NEAR_TILE
                                                                       : G2S_MIXED_TILE;

@@ -49,7 +49,7 @@ static void near_band(void *context, int64_t index, int slot)
     for (int y = (int)index * field->band, end = y + field->band; y < end && y < field->height; y++)
         field->isa->near(
             g2s_pixels(field, y), field->width, job->query, job->limit,
-            job->scratch->tiles + (int64_t)(y / G2S_TILE) * field->words, g2s_row(job->out, y));
+            job->scratch->tiles + (int64_t)(y / G2S_TILE) * field->tile_columns, g2s_row(job->out, y));
 }
 
 /* The pixels whose squared distance to the query is below `squared`; needs the tiles' bounds. */

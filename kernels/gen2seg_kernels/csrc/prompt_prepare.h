@@ -18,23 +18,23 @@ static TARGET void expand(const uint8_t *rgb, int width, uint32_t *pixels)
 
 static TARGET void box(const uint32_t *pixels, int width, uint32_t *low, uint32_t *high)
 {
-    for (int start = 0; start < width; start += 64) {
-        const int end = width - start < 64 ? width - start : 64;
-        vu least = (vu){0} + low[start / 64], most = (vu){0} + high[start / 64];
-        for (int x = 0; x < end; x += LANES) {
-            const vu here = LOAD(vu, pixels + start + x);
-            least = least_bytes(least, here);
-            most = most_bytes(most, here);
-        }
+    for (int start = 0; start < width; start += LANES) {
+        /* Beyond the row's end are colours of the row: a box may hold more than its tile. */
+        const vu here = LOAD(vu, pixels + start);
         uint8_t lowest[4 * LANES], highest[4 * LANES];
-        memcpy(lowest, &least, sizeof lowest);
-        memcpy(highest, &most, sizeof highest);
-        for (int i = 4; i < 4 * LANES; i++) {
-            lowest[i % 4] = lowest[i] < lowest[i % 4] ? lowest[i] : lowest[i % 4];
-            highest[i % 4] = highest[i] > highest[i % 4] ? highest[i] : highest[i % 4];
+        memcpy(lowest, &here, sizeof lowest);
+        memcpy(highest, &here, sizeof highest);
+        for (int half = 2 * LANES; half >= 4; half /= 2)
+            for (int i = 0; i < half; i++) {
+                lowest[i] = lowest[i + half] < lowest[i] ? lowest[i + half] : lowest[i];
+                highest[i] = highest[i + half] > highest[i] ? highest[i + half] : highest[i];
+            }
+        uint8_t *low_box = (uint8_t *)(low + start / G2S_TILE_WIDTH);
+        uint8_t *high_box = (uint8_t *)(high + start / G2S_TILE_WIDTH);
+        for (int i = 0; i < 4; i++) {
+            low_box[i] = lowest[i] < low_box[i] ? lowest[i] : low_box[i];
+            high_box[i] = highest[i] > high_box[i] ? highest[i] : high_box[i];
         }
-        memcpy(low + start / 64, lowest, 4);
-        memcpy(high + start / 64, highest, 4);
     }
 }
 

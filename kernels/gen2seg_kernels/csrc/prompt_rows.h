@@ -58,18 +58,18 @@ static TARGET void bounds(
     }
 }
 
-static TARGET CONTRACT void extent(const uint32_t *pixels, int width, const double *query, float *low, float *high)
+static TARGET CONTRACT int may_widen(
+    const uint32_t *pixels, int64_t stride, int rows, const double *query, double low, double high)
 {
-    vf least = (vf){0} + *low, most = (vf){0} + *high;
-    for (int x = 0; x < width; x += LANES) {
-        const vf squared = nearly_squared_distance((vi)LOAD(vu, pixels + x), query);
-        least = smaller_of(squared, least);
-        most = larger_of(squared, most);
-    }
-    for (int lane = 0; lane < LANES; lane++) {
-        *low = least[lane] < *low ? least[lane] : *low;
-        *high = most[lane] > *high ? most[lane] : *high;
-    }
+    const float below = (float)(low + 2e-6 * low + 1e-6 * sqrt(low));
+    const float beyond = (float)(high - 2e-6 * high - 1e-6 * sqrt(high));
+    vi found = {0};
+    for (int row = 0; row < rows; row++)
+        for (int x = 0; x < G2S_TILE_WIDTH; x += LANES) {
+            const vf squared = nearly_squared_distance((vi)LOAD(vu, pixels + row * stride + x), query);
+            found |= (squared < below) | (squared > beyond);
+        }
+    return lanes_of(found) != 0;
 }
 
 static TARGET void range(const uint32_t *pixels, int width, const double *query, double *low, double *high)
@@ -86,13 +86,13 @@ static TARGET void range(const uint32_t *pixels, int width, const double *query,
     }
 }
 
-/* One word by the definition. */
-static TARGET __attribute__((noinline)) uint64_t near_exactly(const uint32_t *pixels, const double *query, double limit)
+/* The bits of a tile's row by the definition. */
+static TARGET __attribute__((noinline)) uint32_t near_exactly(const uint32_t *pixels, const double *query, double limit)
 {
-    uint64_t word = 0;
-    for (int x = 0; x < 64; x += LANES / 2)
-        word |= (uint64_t)wide_lanes_of(squared_distance(pixels + x, query) <= limit) << x;
-    return word;
+    uint32_t bits = 0;
+    for (int x = 0; x < G2S_TILE_WIDTH; x += LANES / 2)
+        bits |= wide_lanes_of(squared_distance(pixels + x, query) <= limit) << x;
+    return bits;
 }
 
 static TARGET CONTRACT void near(
@@ -100,29 +100,22 @@ static TARGET CONTRACT void near(
 {
     const double off = 2e-6 * limit + 1e-6 * sqrt(limit);
     const float surely = (float)(limit - off), hardly = (float)(limit + off);
-    for (int start = 0; start < width; start += 64) {
-        uint64_t word = 0, maybe = 0;
-        if (tiles[start / 64] == G2S_NEAR_TILE)
-            word = ~UINT64_C(0);
-        else if (tiles[start / 64] == G2S_MIXED_TILE) {
-            /* Less than a word is left: no further than the row's slack. */
-            const int end = width - start < 64 ? width - start : 64;
-            for (int x = 0; x < end; x += LANES) {
+    memset(out, 0, g2s_words(width) * sizeof *out);
+    for (int start = 0; start < width; start += G2S_TILE_WIDTH) {
+        uint32_t bits = 0, maybe = 0;
+        if (*tiles == G2S_NEAR_TILE)
+            bits = (1u << G2S_TILE_WIDTH) - 1;
+        else if (*tiles == G2S_MIXED_TILE) {
+            for (int x = 0; x < G2S_TILE_WIDTH; x += LANES) {
                 const vf squared = nearly_squared_distance((vi)LOAD(vu, pixels + start + x), query);
-                word |= (uint64_t)lanes_of(squared <= surely) << x;
-                maybe |= (uint64_t)lanes_of(squared <= hardly) << x;
+                bits |= lanes_of(squared <= surely) << x;
+                maybe |= lanes_of(squared <= hardly) << x;
             }
-            if (word != maybe) {
-                if (end == 64)
-                    word = near_exactly(pixels + start, query, limit);
-                else {
-                    uint32_t last[64] = {0};
-                    memcpy(last, pixels + start, end * sizeof *last);
-                    word = near_exactly(last, query, limit);
-                }
-            }
+            if (bits != maybe)
+                bits = near_exactly(pixels + start, query, limit);
         }
-        out[start / 64] = word;
+        tiles++;
+        out[start / 64] |= (uint64_t)bits << start % 64;
     }
     out[(width - 1) / 64] &= ~UINT64_C(0) >> (63 - (width - 1) % 64);
 }

@@ -15,4 +15,4 @@
 #include "prompt_prepare.h"
 #include "prompt_settle.h"
 
-const g2s_isa g2s_isa_any = {"any", expand, box, reach, weigh, bounds, extent, range, near, widen, both, stretch, settle, filter, spread, weights};
+const g2s_isa g2s_isa_any = {"any", expand, box, reach, weigh, bounds, may_widen, range, near, widen, both, stretch, settle, filter, spread, weights};

@@ -150,7 +150,7 @@ g2s_prepared *g2s_prepare(const g2s_colors *colors, int threads)
     if (!prepared)
         return NULL;
     prepared->field = g2s_plan_field(colors->height, colors->width, threads);
-    prepared->memory = g2s_arena_borrow(g2s_field_bytes(&prepared->field));
+    prepared->memory = g2s_arena_own(g2s_field_bytes(&prepared->field));
     if (!prepared->memory) {
         free(prepared);
         return NULL;

@@ -10,6 +10,7 @@ from gen2seg_kernels.native import load_native
 from gen2seg_kernels.prompt import cpu, plain
 from gen2seg_kernels.prompt.metric import MetricCut
 from gen2seg_kernels.prompt.points import check_colors, check_number, check_positive, check_prompts
+from gen2seg_kernels.prompt.prepared import PreparedColors
 from gen2seg_kernels.prompt.request import ReferenceCut, check_prompt
 
 MODES = ("reference", "metric")
@@ -18,7 +19,7 @@ Mask = NDArray[np.bool_]
 
 
 def prompt_mask(
-    colors: NDArray[np.uint8],
+    colors: NDArray[np.uint8] | PreparedColors,
     points: ArrayLike,
     sigma: float = 0.01,
     threshold: float = 3,
@@ -37,7 +38,8 @@ def prompt_mask(
     Mode "metric" cuts at a fixed colour distance; see `prompt/metric.py`.
 
     Args:
-        colors: (H, W, 3) uint8, contiguous or not.
+        colors: (H, W, 3) uint8, contiguous or not; or what `prepare_colors` made of it, which saves every call after
+            the first the time to prepare it.
         points: (N, 2) x and y in pixels of `colors`; pixel centres have whole coordinates.
         sigma: mode reference: width of the Gaussian, as a share of each image side.
         threshold: mode reference: filtered similarity (0..255) above which a pixel belongs.
@@ -57,14 +59,14 @@ def prompt_mask(
         ValueError: wrong shape, unknown mode, no points, a point that is NaN or outside the image, a
             label other than 0 and 1, `sigma`, `distance` or `threads` not positive.
     """
-    checked = check_colors(colors)
+    checked = _check(colors)
     cut = _cut(mode, sigma, threshold, distance, connected)
     prompt = check_prompt(points, labels, *checked.shape[:2])
     return _implementation().masks(checked, [prompt], cut, threads)[0]
 
 
 def prompt_masks(
-    colors: NDArray[np.uint8],
+    colors: NDArray[np.uint8] | PreparedColors,
     prompts: Sequence[ArrayLike],
     sigma: float = 0.01,
     threshold: float = 3,
@@ -78,7 +80,7 @@ def prompt_masks(
     """Masks of K prompts on one colour image; what the prompts have in common is computed once.
 
     Args:
-        colors: (H, W, 3) uint8.
+        colors: (H, W, 3) uint8, or prepared.
         prompts: K lists of points, each as in `prompt_mask`.
         labels: K lists of labels (or None for a prompt whose points are all positive); None = all positive.
         sigma, threshold, mode, distance, connected, threads: as in `prompt_mask`.
@@ -89,7 +91,7 @@ def prompt_masks(
     Raises:
         TypeError, ValueError: as `prompt_mask`, or `labels` does not hold one entry per prompt.
     """
-    checked = check_colors(colors)
+    checked = _check(colors)
     check_prompts(prompts, labels)
     cut = _cut(mode, sigma, threshold, distance, connected)
     signs = [None] * len(prompts) if labels is None else labels
@@ -99,7 +101,7 @@ def prompt_masks(
 
 
 def prompt_mask_with_confidence(
-    colors: NDArray[np.uint8],
+    colors: NDArray[np.uint8] | PreparedColors,
     points: ArrayLike,
     labels: ArrayLike | None = None,
     *,
@@ -123,10 +125,14 @@ def prompt_mask_with_confidence(
     Raises:
         TypeError, ValueError: as `prompt_mask`.
     """
-    checked = check_colors(colors)
+    checked = _check(colors)
     cut = MetricCut(check_positive("distance", distance), bool(connected))
     prompt = check_prompt(points, labels, *checked.shape[:2])
     return _implementation().mask_with_confidence(checked, prompt, cut, threads)
+
+
+def _check(colors: NDArray[np.uint8] | PreparedColors) -> NDArray[np.uint8] | PreparedColors:
+    return colors if isinstance(colors, PreparedColors) else check_colors(colors)
 
 
 def _implementation() -> ModuleType:
