@@ -53,7 +53,9 @@ def mask_with_confidence(
     result = np.empty(colors.shape[:2], bool)
     counts = np.empty((1, 2), np.int64)
     arrays = _arrays([prompt])
-    _native().prompt_metric(_source(colors), *arrays, result, thread_count(threads), cut.connected, _squares(cut), counts)
+    _native().prompt_metric(
+        _source(colors), *arrays, result, thread_count(threads), cut.connected, _squares(cut), counts
+    )
     inner, outer = (int(count) for count in counts[0])
     return result, inner / outer if result.any() else 0.0
 
