@@ -2,7 +2,7 @@
 
 #include "threads.h"
 
-enum { PIXELS_PER_TASK = 40 << 10, PIXELS_WORTH_THREADS = 1 << 16 };
+enum { PIXELS_PER_TASK = 64 << 10, PIXELS_WORTH_THREADS = 1 << 16 };
 
 int g2s_reflect(int index, int length)
 {
