@@ -27,6 +27,7 @@ enum {
     G2S_MARGIN = 16,      /* values before a row's first pixel: the mirrored ones, and rows start aligned */
     G2S_SLACK = 48,       /* after its last: the mirrored ones, and what a vector reads beyond the row */
     G2S_MOST_L1 = 3 * 255,
+    G2S_PARTS = 3,        /* of a window, for which bounds of its weights are kept: see prompt_prepare.h */
     G2S_TILE = 8,         /* rows of a tile */
     G2S_TILE_WIDTH = 16,  /* its columns: four tiles to a word of bits */
 };
@@ -54,8 +55,8 @@ typedef struct {
     void (*expand)(const uint8_t *rgb, int width, uint32_t *pixels);
     /* Widens the colour boxes of a row of tiles by one row of pixels: of all tiles of its words. */
     void (*box)(const uint32_t *pixels, int width, uint32_t *low, uint32_t *high);
-    /* 256 x a lower bound of the filter's weights in each pixel's window, for `rows` rows of pixels. The first of
-     * `colors` is four rows above the first of them. */
+    /* 256 x lower bounds of the filter's weights in the parts of each pixel's window, for `rows` rows of pixels. The
+     * first of `colors` is four rows above the first of them. */
     void (*reach)(const uint32_t *const *colors, int rows, int width, uint8_t *least, int64_t stride);
 
     /* Adds Gaussian weights (in units of 2^-25) and weighted colours of `count` pixels to the sums. */
@@ -108,7 +109,7 @@ typedef struct {
 typedef struct {
     const g2s_isa *isa;
     uint32_t *pixel;       /* four bytes each, rows with their mirrored borders; of row 0, column 0 */
-    uint8_t *least;        /* (height, stride) 256 x a lower bound of the weights in the pixel's window */
+    uint8_t *least;        /* (height, parts, stride) 256 x lower bounds of the weights in the pixel's window */
     uint32_t *low, *high;  /* (tile_rows, tile_columns) the colour box of each tile */
     int height, width, words, threads;
     int tile_rows, tile_columns; /* of whole words: the last ones may lie beyond the image, with colours of it */

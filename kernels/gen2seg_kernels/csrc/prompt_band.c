@@ -144,7 +144,7 @@ static void decide(const band_job *job, const g2s_band *band, const span *rows)
     }
     uint64_t *doubt = band->doubt + (rows->first - rows->top) * band->step;
     field->isa->settle(
-        band->value_rows, field->least + rows->first * field->stride, field->stride, count, field->width, doubt,
+        band->value_rows, field->least + (int64_t)rows->first * G2S_PARTS * field->stride, field->stride, count, field->width, doubt,
         band->step, g2s_row(&job->scratch->mask, rows->first), words);
     for (int i = 0; i < count; i++) {
         const g2s_window window = {band->color_rows + i, band->value_rows + i};

@@ -39,7 +39,7 @@ static size_t pixel_bytes(const g2s_field *field)
 
 static size_t least_bytes(const g2s_field *field)
 {
-    return g2s_arena_bytes((size_t)field->height * field->stride);
+    return g2s_arena_bytes((size_t)field->height * G2S_PARTS * field->stride);
 }
 
 /* The row functions take tiles sixteen at a time. */
@@ -108,7 +108,7 @@ static void reach_band(void *context, int64_t index, int slot)
         const int count = field->height - first < G2S_TILE ? field->height - first : G2S_TILE;
         for (int i = 0; i < count + 2 * G2S_RADIUS; i++)
             rows[i] = g2s_pixels(field, g2s_reflect(first + i - G2S_RADIUS, field->height));
-        field->isa->reach(rows, count, field->width, field->least + first * field->stride, field->stride);
+        field->isa->reach(rows, count, field->width, field->least + (int64_t)first * G2S_PARTS * field->stride, field->stride);
     }
 }
 

@@ -61,7 +61,20 @@ INLINE around look_around(const uint32_t *pixels)
     return out;
 }
 
-/* The window's colours lie in a box: the farthest that one could be from its middle bounds the weights. */
+/* The colours of a part of the window lie in a box: the farthest that one could be from the center bounds the weights.
+ * The parts are the rows above, the pixel's own row and the rows below: at an edge one of them often lies on the center's
+ * side of it. 255.5: the approximation of the weights is far better than one in 500. */
+INLINE void bound_weights(vu center, vu low, vu high, uint8_t *least)
+{
+    low = least_bytes(low, center);
+    high = most_bytes(high, center);
+    const vu off = most_bytes((vu)((vb)high - (vb)center), (vu)((vb)center - (vb)low));
+    const vf weight = filter_weight(sum_of_bytes(off), (float)(G2S_RADIUS * G2S_RADIUS)) * 255.5f;
+    const vi whole = __builtin_convertvector(weight, vi);
+    for (int lane = 0; lane < LANES; lane++)
+        least[lane] = (uint8_t)whole[lane];
+}
+
 static TARGET void reach(const uint32_t *const *colors, int rows, int width, uint8_t *least, int64_t stride)
 {
     static const int columns[G2S_SIDE] = {0, 1, 2, 2, 3, 2, 2, 1, 0}; /* of `around`, by row of the window */
@@ -72,18 +85,19 @@ static TARGET void reach(const uint32_t *const *colors, int rows, int width, uin
             const int y = row - 2 * G2S_RADIUS;
             if (y < 0)
                 continue;
-            const vu center = ring[(y + G2S_RADIUS) % 16].low[0];
-            vu low = center, high = center;
-            for (int i = 0; i < G2S_SIDE; i++) {
-                low = least_bytes(low, ring[(y + i) % 16].low[columns[i]]);
-                high = most_bytes(high, ring[(y + i) % 16].high[columns[i]]);
-            }
-            const vu off = most_bytes((vu)((vb)high - (vb)center), (vu)((vb)center - (vb)low));
-            /* 255.5: the approximation of the weights is far better than one in 500. */
-            const vf weight = filter_weight(sum_of_bytes(off), (float)(G2S_RADIUS * G2S_RADIUS)) * 255.5f;
-            const vi whole = __builtin_convertvector(weight, vi);
-            for (int lane = 0; lane < LANES; lane++)
-                least[y * stride + x + lane] = (uint8_t)whole[lane];
+            const around *own = &ring[(y + G2S_RADIUS) % 16];
+            const vu center = own->low[0];
+            vu low[2] = {center, center}, high[2] = {center, center};
+            for (int i = 0; i < G2S_RADIUS; i++)
+                for (int below = 0; below < 2; below++) {
+                    const int at = below ? G2S_SIDE - 1 - i : i;
+                    low[below] = least_bytes(low[below], ring[(y + at) % 16].low[columns[at]]);
+                    high[below] = most_bytes(high[below], ring[(y + at) % 16].high[columns[at]]);
+                }
+            uint8_t *out = least + (int64_t)y * G2S_PARTS * stride + x;
+            bound_weights(center, low[0], high[0], out);
+            bound_weights(center, own->low[3], own->high[3], out + stride);
+            bound_weights(center, low[1], high[1], out + 2 * stride);
         }
     }
 }

@@ -27,7 +27,7 @@ def masks(
     Raises:
         ImportError: the extension is not installed.
         MemoryError: about 7 bytes per pixel and thread in mode metric, beside the masks, cannot be had; in mode
-            reference about half a megabyte per thread; for colours that are not prepared 5 bytes per pixel more.
+            reference about half a megabyte per thread; for colours that are not prepared 7 bytes per pixel more.
     """
     native = _native()
     result = np.empty((len(prompts), *colors.shape[:2]), bool)

@@ -13,8 +13,8 @@ from gen2seg_kernels.threads import thread_count
 class PreparedColors:
     """A snapshot of a colour image in the layouts that prompting reads; `prepare_colors` makes it.
 
-    It never changes and may be shared between threads. With the compiled kernels it takes about 5 bytes per pixel:
-    the colours, four bytes each with mirrored borders; for each pixel a lower bound of the filter's weights in its
+    It never changes and may be shared between threads. With the compiled kernels it takes about 7 bytes per pixel:
+    the colours, four bytes each with mirrored borders; for each pixel lower bounds of the filter's weights in three parts of its
     window; and the colour box of each tile of 64 x 8 pixels, which tells most tiles' distance to a query.
     The filter's weights themselves are not kept: those of 49 neighbours would have to be read for the few pixels that
     the bounds leave to the filter, and computing them is quicker than fetching them from memory.
@@ -52,7 +52,7 @@ def prepare_colors(colors: NDArray[np.uint8], threads: int | None = None) -> Pre
 
     Raises:
         TypeError, ValueError: `colors` is not such an array, or `threads` is not positive.
-        MemoryError: about 5 bytes per pixel cannot be had.
+        MemoryError: about 7 bytes per pixel cannot be had.
     """
     checked = check_colors(colors)
     native = load_native()
