@@ -252,19 +252,35 @@ INLINE vd squared_distance(const uint32_t *pixels, const double *query)
     return red * red + green * green + blue * blue;
 }
 
+/* A query in single precision: whole parts, and what is left. */
+typedef struct {
+    vi whole[3];
+    vf part[3];
+} split_query;
+
+INLINE split_query split(const double *query)
+{
+    split_query out;
+    for (int channel = 0; channel < 3; channel++) {
+        const int whole = (int)query[channel];
+        out.whole[channel] = (vi){0} + whole;
+        out.part[channel] = (vf){0} + (float)(query[channel] - whole);
+    }
+    return out;
+}
+
 /* One channel's difference to the query: whole part first, which is exact, so that near colours lose nothing. In
  * single precision a squared distance d of such differences is off by less than 1e-6 d + 5e-7 sqrt(d): a handful of
  * roundings of 6e-8 and the query's own, 3e-8 absolute. Those who rely on it allow twice that. */
-INLINE vf channel_difference(vi channel, double query)
+INLINE vf channel_difference(vi value, const split_query *query, int channel)
 {
-    const int whole = (int)query;
-    return __builtin_convertvector(channel - whole, vf) - (float)(query - whole);
+    return __builtin_convertvector(value - query->whole[channel], vf) - query->part[channel];
 }
 
-INLINE vf nearly_squared_distance(vi pixel, const double *query)
+INLINE vf nearly_squared_distance(vi pixel, const split_query *query)
 {
-    const vf red = channel_difference(pixel & 255, query[0]);
-    const vf green = channel_difference(pixel >> 8 & 255, query[1]);
-    const vf blue = channel_difference(pixel >> 16, query[2]);
+    const vf red = channel_difference(pixel & 255, query, 0);
+    const vf green = channel_difference(pixel >> 8 & 255, query, 1);
+    const vf blue = channel_difference(pixel >> 16, query, 2);
     return red * red + green * green + blue * blue;
 }

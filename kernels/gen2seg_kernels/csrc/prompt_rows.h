@@ -43,12 +43,13 @@ static TARGET void weigh(
 static TARGET void bounds(
     const uint32_t *low, const uint32_t *high, int count, const double *query, float *least, float *most)
 {
+    const split_query apart = split(query);
     for (int i = 0; i < count; i += LANES) {
         const vi lowest = (vi)LOAD(vu, low + i), highest = (vi)LOAD(vu, high + i);
         vf near = {0}, far = {0};
         for (int channel = 0; channel < 3; channel++) {
-            const vf a = channel_difference(lowest >> 8 * channel & 255, query[channel]);
-            const vf b = channel_difference(highest >> 8 * channel & 255, query[channel]);
+            const vf a = channel_difference(lowest >> 8 * channel & 255, &apart, channel);
+            const vf b = channel_difference(highest >> 8 * channel & 255, &apart, channel);
             const vf outside = larger_of(larger_of(a, -b), (vf){0}), across = larger_of(-a, b);
             near += outside * outside;
             far += across * across;
@@ -63,10 +64,11 @@ static TARGET CONTRACT int may_widen(
 {
     const float below = (float)(low + 2e-6 * low + 1e-6 * sqrt(low));
     const float beyond = (float)(high - 2e-6 * high - 1e-6 * sqrt(high));
+    const split_query apart = split(query);
     vi found = {0};
     for (int row = 0; row < rows; row++)
         for (int x = 0; x < G2S_TILE_WIDTH; x += LANES) {
-            const vf squared = nearly_squared_distance((vi)LOAD(vu, pixels + row * stride + x), query);
+            const vf squared = nearly_squared_distance((vi)LOAD(vu, pixels + row * stride + x), &apart);
             found |= (squared < below) | (squared > beyond);
         }
     return lanes_of(found) != 0;
@@ -100,6 +102,7 @@ static TARGET CONTRACT void near(
 {
     const double off = 2e-6 * limit + 1e-6 * sqrt(limit);
     const float surely = (float)(limit - off), hardly = (float)(limit + off);
+    const split_query apart = split(query);
     memset(out, 0, g2s_words(width) * sizeof *out);
     for (int start = 0; start < width; start += G2S_TILE_WIDTH) {
         uint32_t bits = 0, maybe = 0;
@@ -107,7 +110,7 @@ static TARGET CONTRACT void near(
             bits = (1u << G2S_TILE_WIDTH) - 1;
         else if (*tiles == G2S_MIXED_TILE) {
             for (int x = 0; x < G2S_TILE_WIDTH; x += LANES) {
-                const vf squared = nearly_squared_distance((vi)LOAD(vu, pixels + start + x), query);
+                const vf squared = nearly_squared_distance((vi)LOAD(vu, pixels + start + x), &apart);
                 bits |= lanes_of(squared <= surely) << x;
                 maybe |= lanes_of(squared <= hardly) << x;
             }
@@ -165,11 +168,12 @@ static TARGET void stretch(
 {
     const float MOST_OFF = 2e-6f, NEAR_OFF = 2e-7f;
     const double scale = 255.0 / how->span;
+    const split_query apart = split(how->query);
     const float high = (float)scale, base = (float)(how->smallest * scale), tiny = (float)G2S_EPSILON;
     for (int start = 0; start < width; start += LANES) {
         if (!(needed[start / 64] >> start % 64 & ((1u << LANES) - 1)))
             continue;
-        const vf squared = nearly_squared_distance((vi)LOAD(vu, pixels + start), how->query);
+        const vf squared = nearly_squared_distance((vi)LOAD(vu, pixels + start), &apart);
         const vf inverse = 1.0f / (square_root(squared) + tiny);
         const vf value = inverse * high, off = value * (inverse * NEAR_OFF + MOST_OFF);
         const vi least = __builtin_convertvector(value - base - off, vi);
