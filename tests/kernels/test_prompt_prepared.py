@@ -45,7 +45,7 @@ def gradients(rng, height, width, noise=0.0):
 )
 @pytest.mark.parametrize("noise", [0.0, 3.0, 25.0])
 def test_equals_the_definition(rng, kernels, size, noise):
-    image = gradients(rng, *size, noise)
+    image = gradients(rng, size[0], size[1], noise)
     ready = prepare_colors(image)
     for sigma in (0.01, 0.1):
         for point in rng.uniform(-0.5, np.array(size[::-1]) - 0.5, (3, 2)):
