@@ -14,10 +14,10 @@ class PreparedColors:
     """A snapshot of a colour image in the layouts that prompting reads; `prepare_colors` makes it.
 
     It never changes and may be shared between threads. With the compiled kernels it takes about 7 bytes per pixel:
-    the colours, four bytes each with mirrored borders; for each pixel lower bounds of the filter's weights in three parts of its
-    window; and the colour box of each tile of 64 x 8 pixels, which tells most tiles' distance to a query.
-    The filter's weights themselves are not kept: those of 49 neighbours would have to be read for the few pixels that
-    the bounds leave to the filter, and computing them is quicker than fetching them from memory.
+    the colours, four bytes each with mirrored borders; for each pixel lower bounds of the filter's weights in three
+    parts of its window; and the colour box of each tile of 16 x 8 pixels, which tells most tiles' distance to a query.
+    The filter's weights themselves are not kept: those of 49 neighbours would have to be read for the few scattered
+    pixels that the bounds leave to the filter, from more memory than the caches hold.
 
     Attributes:
         shape: (H, W, 3) of the colours.
