@@ -73,6 +73,12 @@ def _source(colors: NDArray[np.uint8] | PreparedColors) -> Any:
 
 def _arrays(prompts: Sequence[Prompt]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
     """All points (N, 2), their signs (N,), and where each prompt's begin and the last one's end (K + 1,)."""
+    if len(prompts) == 1:  # joining costs as much as everything else before the extension
+        return (
+            np.ascontiguousarray(prompts[0].points),
+            prompts[0].positive,
+            np.array((0, len(prompts[0].points)), np.int64),
+        )
     starts = np.zeros(len(prompts) + 1, np.int64)
     np.cumsum([len(prompt.points) for prompt in prompts], out=starts[1:])
     points = np.concatenate([prompt.points for prompt in prompts])
