@@ -39,7 +39,8 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     "systems",
     metavar="NAMES",
     callback=_split,
-    help="tiny, rgb, floodfill, felzenszwalb, sobel or the path of a bundle or checkpoint; separated by commas. "
+    help="tiny, tiny-reference (its colours in mode reference), rgb, floodfill, felzenszwalb, sobel or the path of a "
+    "bundle or checkpoint; separated by commas. "
     "Default: all of these, or the given bundles beside rgb and floodfill.",
 )
 @click.option(

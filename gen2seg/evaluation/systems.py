@@ -94,12 +94,13 @@ class ColorSystem:
 
     has_edges = True
 
-    def __init__(self, sweep: bool) -> None:
+    def __init__(self, sweep: bool, mode: str | None = None) -> None:
         self.settings: tuple[Setting, ...] = COLOR_DISTANCES if sweep else (None,)
+        self._mode = mode
 
     def mask(self, state: "Encoding", point: tuple[int, int], setting: Setting) -> np.ndarray:
         if setting is None:
-            return state.mask([point])
+            return state.mask([point], mode=self._mode)
         return state.mask([point], mode="metric", distance=setting)
 
     def edges(self, state: "Encoding") -> np.ndarray:
@@ -112,11 +113,14 @@ class ColorSystem:
 class BundleSystem(ColorSystem):
     """A bundle, run by the runtime."""
 
-    def __init__(self, path: Path | None, *, sweep: bool = False) -> None:
-        """Open the bundle at `path` (None: the embedded one); `sweep` also tries COLOR_DISTANCES."""
+    def __init__(self, path: Path | None, *, sweep: bool = False, mode: str | None = None) -> None:
+        """Open the bundle at `path` (None: the embedded one); `sweep` also tries COLOR_DISTANCES.
+
+        mode: how clicks become masks; None as the bundle says.
+        """
         from gen2seg_runtime import Segmenter
 
-        super().__init__(sweep)
+        super().__init__(sweep, mode)
         # One thread each: images run side by side, and a sum's order never depends on the machine.
         self._segmenter = Segmenter.open(path, threads=1)
 
@@ -130,7 +134,7 @@ class BundleSystem(ColorSystem):
             "bundle": manifest.name,
             "version": manifest.version,
             "weights": manifest.weights.state,
-            "prompt": {"mode": manifest.prompt.mode, "distance": manifest.prompt.distance},
+            "prompt": {"mode": self._mode or manifest.prompt.mode, "distance": manifest.prompt.distance},
             "backend": self._segmenter.backend_name,
         }
 
@@ -215,6 +219,8 @@ class SobelSystem(_ImageSystem):
 
 # Bundles by name; None is the one that the package ships.
 BUNDLES: dict[str, Path | None] = {"tiny": None}
+# After a bundle's name: its colours prompted in mode "reference", whatever mode the bundle is for.
+REFERENCE_SUFFIX = "-reference"
 RIVALS: dict[str, Callable[[], System]] = {
     "rgb": RgbSystem,
     "floodfill": FloodFillSystem,
@@ -224,8 +230,8 @@ RIVALS: dict[str, Callable[[], System]] = {
 
 
 def get_system(name: str, bundles: Mapping[str, Path] | None = None, *, sweep: bool = False) -> SystemSpec:
-    """Look a system up: a name in `bundles`, BUNDLES or RIVALS, or the path of a bundle or
-    of a training checkpoint.
+    """Look a system up: a name in `bundles`, BUNDLES or RIVALS, a bundle's name with REFERENCE_SUFFIX, or the
+    path of a bundle or of a training checkpoint.
 
     Args:
         name: what to look up; a path's last part becomes the name in the report.
@@ -238,6 +244,9 @@ def get_system(name: str, bundles: Mapping[str, Path] | None = None, *, sweep: b
     named = {**BUNDLES, **(bundles or {})}
     if name in RIVALS and name not in named:
         return SystemSpec(name, RIVALS[name])
+    bare = name.removesuffix(REFERENCE_SUFFIX)
+    if name not in named and bare in named:
+        return SystemSpec(name, partial(BundleSystem, named[bare], mode="reference"))
     path = named[name] if name in named else Path(name).resolve()
     title = name if path is None or name in named else path.name
     if path is not None and (path / "model.safetensors").is_file():

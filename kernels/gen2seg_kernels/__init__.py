@@ -15,23 +15,35 @@ if TYPE_CHECKING:
         prompt_masks,
         prompt_masks_batch,
     )
+    from gen2seg_kernels.prompt.prepared import PreparedColors, prepare_colors
+    from gen2seg_kernels.prompt.refine import PromptState, prompt_refine, prompt_start
 
 __all__ = [
+    "PreparedColors",
+    "PromptState",
     "instance_coloring_loss",
     "instance_coloring_terms",
+    "prepare_colors",
     "prompt_mask",
     "prompt_mask_with_confidence",
     "prompt_masks",
     "prompt_masks_batch",
+    "prompt_refine",
+    "prompt_start",
 ]
 
 _HOMES = {
+    "PreparedColors": "gen2seg_kernels.prompt.prepared",
+    "PromptState": "gen2seg_kernels.prompt.refine",
     "instance_coloring_loss": "gen2seg_kernels.loss.autograd",
     "instance_coloring_terms": "gen2seg_kernels.loss.autograd",
+    "prepare_colors": "gen2seg_kernels.prompt.prepared",
     "prompt_mask": "gen2seg_kernels.prompt.dispatch",
     "prompt_mask_with_confidence": "gen2seg_kernels.prompt.dispatch",
     "prompt_masks": "gen2seg_kernels.prompt.dispatch",
     "prompt_masks_batch": "gen2seg_kernels.prompt.dispatch",
+    "prompt_refine": "gen2seg_kernels.prompt.refine",
+    "prompt_start": "gen2seg_kernels.prompt.refine",
 }
 
 

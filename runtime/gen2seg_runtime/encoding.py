@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Sequence
-from typing import Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 
@@ -14,7 +14,11 @@ from gen2seg_runtime.errors import ImageError, PromptError
 from gen2seg_runtime.instances import Instances, find_instances
 from gen2seg_runtime.manifest import InstanceSpec, PromptSpec
 from gen2seg_runtime.prompts import Prompt, check_mode, check_prompt
+from gen2seg_runtime.refine import Refinement
 from gen2seg_runtime.resample import map_points, resize_colors, resize_mask
+
+if TYPE_CHECKING:
+    from gen2seg_kernels import PreparedColors
 
 
 class Encoding:
@@ -58,6 +62,7 @@ class Encoding:
             instances or InstanceSpec(),
         )
         self._color_image: np.ndarray | None = None
+        self._prepared: dict[str, PreparedColors] = {}  # by mode; made by the first click in it
         self._lock = threading.Lock()
 
     @property
@@ -162,7 +167,7 @@ class Encoding:
 
         try:
             small, confidence = prompt_mask_with_confidence(
-                self.colors, self._processing_points(prompt), prompt.positive, **values
+                self._prepare(mode), self._processing_points(prompt), prompt.positive, **values
             )
         except (ValueError, TypeError) as error:
             raise PromptError(str(error)) from error
@@ -192,6 +197,48 @@ class Encoding:
         signs = [None] * len(prompts) if labels is None else labels
         checked = [check_prompt(*pair, self.size) for pair in zip(prompts, signs, strict=True)]
         return self._masks(checked, mode, values)
+
+    def refine(
+        self,
+        point: Any,
+        label: int = 1,
+        after: Refinement | None = None,
+        mode: str | None = None,
+        **options: Any,
+    ) -> Refinement:
+        """One more click on a mask, at the cost of that click alone.
+
+        Args:
+            point: (x, y).
+            label: 1 = positive: the mask grows; 0 = negative: it loses what the point marks.
+            after: what an earlier call gave, which stays as it is; None: this is the first click.
+            mode, options: as for `mask`, with the first click; later ones keep them.
+        Returns:
+            The clicks so far; its `mask` is bool (H, W), equal to `mask` with all points and labels.
+        Raises:
+            PromptError: as for `mask`; `mode` or options with a later click; `after` is of another encoding.
+        """
+        from gen2seg_kernels import prompt_refine, prompt_start
+
+        if label not in (0, 1):
+            raise PromptError(f"label must be 1 (positive) or 0 (negative), got {label!r}")
+        # Whether there is a positive point is seen over all clicks: this one is checked as if it were.
+        place = check_prompt([point], None, self.size)
+        if after is None:
+            mode, values = self._resolve(mode, options)
+            state = prompt_start(self._prepare(mode), mode=mode, **values)
+            after = Refinement((), (), mode, self.size, state)
+        elif mode is not None or options:
+            raise PromptError("mode and options are those of the first click; a later one cannot change them")
+        elif after.state.colors is not self._prepared.get(after.mode):
+            raise PromptError("`after` was made by another encoding")
+        points = place.points if after.mode == "reference" else self._processing_points(place)
+        try:
+            state = prompt_refine(after.state, points[0], label)
+        except (ValueError, TypeError) as error:
+            raise PromptError(str(error)) from error
+        x, y = (float(value) for value in place.points[0])
+        return Refinement((*after.points, (x, y)), (*after.labels, int(label)), after.mode, self.size, state)
 
     def instances(
         self, *, distance: float | None = None, background: float | None = None, min_area: int | None = None
@@ -259,16 +306,27 @@ class Encoding:
     def _processing_points(self, prompt: Prompt) -> np.ndarray:
         return map_points(prompt.points, self.size, self.colors.shape[:2])
 
+    def _prepare(self, mode: str) -> "PreparedColors":
+        """What the kernels read in this mode, made by the first click and kept."""
+        from gen2seg_kernels import prepare_colors
+
+        colors = self.color_image() if mode == "reference" else self.colors
+        with self._lock:
+            if mode not in self._prepared:
+                self._prepared[mode] = prepare_colors(colors)
+            return self._prepared[mode]
+
     def _masks(self, prompts: list[Prompt], mode: str, values: dict[str, Any]) -> np.ndarray:
         from gen2seg_kernels import prompt_masks
 
         labels = [prompt.positive for prompt in prompts]
         try:
+            colors = self._prepare(mode)
             if mode == "reference":
                 points = [prompt.points for prompt in prompts]
-                return prompt_masks(self.color_image(), points, mode=mode, labels=labels, **values)
+                return prompt_masks(colors, points, mode=mode, labels=labels, **values)
             points = [self._processing_points(prompt) for prompt in prompts]
-            small = prompt_masks(self.colors, points, mode=mode, labels=labels, **values)
+            small = prompt_masks(colors, points, mode=mode, labels=labels, **values)
         except (ValueError, TypeError) as error:
             raise PromptError(str(error)) from error
         result = np.empty((len(prompts), *self.size), bool)

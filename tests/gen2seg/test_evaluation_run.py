@@ -111,6 +111,16 @@ def test_a_bundle_of_the_own_colors_equals_the_rgb_rival(data_folder, color_bund
     assert document["systems"]["copy"]["prompt"]["mode"] == "metric"
 
 
+def test_a_bundle_can_be_prompted_in_mode_reference(data_folder, color_bundle):
+    specs = get_systems(["copy-reference"], {"copy": color_bundle})
+    report = summarize(evaluate(EvaluationConfig(data_folder, ("disks",)), specs))
+    systems = to_document(report)["systems"]
+    assert systems["copy"]["prompt"]["mode"] == "metric"
+    assert systems["copy-reference"]["prompt"]["mode"] == "reference"
+    with pytest.raises(EvaluationError, match="unknown system 'rgb-reference'"):
+        get_system("rgb-reference")
+
+
 def test_edges_are_judged_where_there_are_some_beside_sobel(data_folder, color_bundle):
     report = summarize(evaluate(EvaluationConfig(data_folder), get_systems([], {"copy": color_bundle})))
     assert report.sets["disks"].edges == {}

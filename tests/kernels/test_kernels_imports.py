@@ -32,12 +32,17 @@ def test_the_package_alone_imports_nothing_heavy():
 def test_public_names_are_there():
     pytest.importorskip("torch")
     assert set(gen2seg_kernels.__all__) == {
+        "PreparedColors",
+        "PromptState",
         "instance_coloring_loss",
         "instance_coloring_terms",
+        "prepare_colors",
         "prompt_mask",
         "prompt_mask_with_confidence",
         "prompt_masks",
         "prompt_masks_batch",
+        "prompt_refine",
+        "prompt_start",
     }
     for name in gen2seg_kernels.__all__:
         assert callable(getattr(gen2seg_kernels, name))

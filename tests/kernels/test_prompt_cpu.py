@@ -6,9 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from gen2seg_kernels import prompt_mask, prompt_masks
+from gen2seg_kernels import prepare_colors, prompt_mask, prompt_masks
 from gen2seg_kernels.prompt import cpu, plain
-from gen2seg_kernels.prompt.clicks import Clicks
 from gen2seg_kernels.prompt.metric import MetricCut
 from gen2seg_kernels.prompt.reference import filter_tables
 from gen2seg_kernels.prompt.request import ReferenceCut, check_prompt
@@ -60,7 +59,9 @@ def cuts(rng):
 
 
 def assert_same(image, prompts, cut, **how):
-    assert np.array_equal(cpu.masks(image, prompts, cut, **how), plain.masks(image, prompts, cut))
+    expected = plain.masks(image, prompts, cut)
+    assert np.array_equal(cpu.masks(image, prompts, cut, **how), expected)
+    assert np.array_equal(cpu.masks(prepare_colors(image, threads=2), prompts, cut, **how), expected)
 
 
 @pytest.mark.parametrize("height", range(1, 25))
@@ -198,19 +199,6 @@ def test_weights_are_the_definitions(isa):
     exact, approximate = np.array(native.filter_weights()).T
     assert np.array_equal(exact.astype(np.float32), filter_tables()[2])
     assert np.abs(approximate / exact - 1).max() < 1e-4  # the filter counts on 1.5e-4, rounding included
-
-
-def test_clicks_one_by_one(rng):
-    image = next(image for name, image in images(rng, 60, 80) if name == "noisy blocks")
-    points, labels = [(10, 10), (50, 10), (50, 50), (11, 11)], [1, 0, 1, 1]
-    for mode in ("reference", "metric"):
-        so_far = Clicks(image, mode=mode)
-        assert not so_far.mask.any()
-        for n in range(1, 5):
-            mask = so_far.add(points[n - 1], labels[n - 1])
-            assert np.array_equal(mask, prompt_mask(image, points[:n], mode=mode, labels=labels[:n]))
-    with pytest.raises(ValueError, match="label must be 1"):
-        so_far.add((1, 1), 2)
 
 
 def test_no_prompts_and_an_empty_result():

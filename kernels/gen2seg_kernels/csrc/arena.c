@@ -53,6 +53,20 @@ static g2s_arena *take_kept(size_t size)
     return arena;
 }
 
+g2s_arena *g2s_arena_own(size_t size)
+{
+    pthread_once(&fork_handlers, register_fork_handlers);
+    g2s_arena *arena = calloc(1, sizeof *arena);
+    if (!arena)
+        return NULL;
+    arena->size = g2s_arena_bytes(size);
+    if (posix_memalign((void **)&arena->memory, 64, arena->size) != 0) {
+        free(arena);
+        return NULL;
+    }
+    return arena;
+}
+
 g2s_arena *g2s_arena_borrow(size_t size)
 {
     pthread_once(&fork_handlers, register_fork_handlers);
@@ -61,17 +75,10 @@ g2s_arena *g2s_arena_borrow(size_t size)
         release(arena);
         arena = NULL;
     }
-    if (!arena) {
-        size = g2s_arena_bytes(size);
-        arena = calloc(1, sizeof *arena);
-        if (!arena)
-            return NULL;
-        arena->size = size;
-        if (posix_memalign((void **)&arena->memory, 64, size) != 0) {
-            free(arena);
-            return NULL;
-        }
-    }
+    if (!arena)
+        arena = g2s_arena_own(size);
+    if (!arena)
+        return NULL;
     arena->used = 0;
     return arena;
 }

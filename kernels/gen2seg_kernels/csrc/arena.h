@@ -12,6 +12,8 @@ typedef struct g2s_arena {
 
 /* An arena of at least `size` bytes, this caller's until it is given back; NULL if memory is short. */
 g2s_arena *g2s_arena_borrow(size_t size);
+/* One of just this size, for what outlives the call. */
+g2s_arena *g2s_arena_own(size_t size);
 void g2s_arena_return(g2s_arena *arena);
 
 /* The next `size` bytes at a multiple of 64, contents undefined. The sizes asked for, each rounded by

@@ -28,18 +28,6 @@ static inline uint64_t g2s_last_word(int width)
     return ~UINT64_C(0) >> (63 - (width - 1) % 64);
 }
 
-/* A set whose rows are widened to each side by 2, 3 and 4 pixels. */
-typedef struct {
-    g2s_bits by[3];
-} g2s_wide;
-
-/* Row y of `set`, or of the pixels outside of it if `flip` is ~0 and not 0, into row y of `out`. */
-void g2s_widen_row(const g2s_bits *set, uint64_t flip, int y, g2s_wide *out);
-
-/* Row y of the set grown by the filter's round window, from the rows about it of `set` and `wide`. Mirroring at
- * borders adds nothing: a mirrored pixel is nearer to the border than the window's own end. */
-void g2s_grow_row(const g2s_bits *set, uint64_t flip, const g2s_wide *wide, int y, uint64_t *out);
-
 int64_t g2s_count(const g2s_bits *set);
 
 /* The first set bit at or after x, or width if there is none. */

@@ -5,12 +5,14 @@
 #include <Python.h>
 
 PyObject *g2s_py_loss_image(PyObject *module, PyObject *args);
+PyObject *g2s_py_prompt_prepare(PyObject *module, PyObject *args);
 PyObject *g2s_py_prompt_reference(PyObject *module, PyObject *args);
 PyObject *g2s_py_prompt_metric(PyObject *module, PyObject *args);
 PyObject *g2s_py_use_isa(PyObject *module, PyObject *args);
 PyObject *g2s_py_filter_weights(PyObject *module, PyObject *args);
 
 #define G2S_PROMPT_METHODS                                                    \
+    {"prompt_prepare", g2s_py_prompt_prepare, METH_VARARGS, NULL},            \
     {"prompt_reference", g2s_py_prompt_reference, METH_VARARGS, NULL},        \
     {"prompt_metric", g2s_py_prompt_metric, METH_VARARGS, NULL},              \
     {"use_isa", g2s_py_use_isa, METH_VARARGS, NULL},                          \

@@ -1,8 +1,8 @@
 /* The filter on a row: a template, included once by each prompt_rows_*.c after prompt_lanes.h.
  *
- * Only a decision is wanted: is the weighted mean of the values above cut + 1/2? Weights come from a polynomial
- * that is off by less than MOST_OFF of each. Where the two sides of  sum(w v) > (cut + 1/2) sum(w)  are farther
- * apart than that can explain, the decision is the definition's; the few other pixels are computed by it.
+ * Only a decision is wanted: is the weighted mean of the values above cut + 1/2, that is, the weighted sum of their
+ * excesses above zero? Weights come from a polynomial that is off by less than MOST_OFF of each. Where the sum is
+ * farther from zero than that can explain, the decision is the definition's; the few other pixels are computed by it.
  */
 
 /* The weights' relative error, measured by tests/kernels/test_prompt_cpu.py as 8e-5 at most, and the roundings of
@@ -48,23 +48,71 @@ static TARGET void weights(float *out)
     }
 }
 
-/* Sums of weights and of weighted values over the window around LANES pixels. */
-INLINE void sum_window(const g2s_window *window, int x, vf *total, vf *weight_sum)
+/* Sums of weights and of weighted excesses over the window around LANES pixels. */
+INLINE void sum_windows(const g2s_window *window, int x, vf *total, vf *weight_sum)
 {
     static const int reach[G2S_SIDE] = {0, 2, 3, 3, 4, 3, 3, 2, 0};
     const vu center = LOAD(vu, window->colors[G2S_RADIUS] + x);
     *total = *weight_sum = (vf){0};
     for (int row = 0; row < G2S_SIDE; row++) {
         const uint32_t *colors = window->colors[row] + x;
-        const float *values = window->values[row] + x;
+        const int16_t *values = window->values[row] + x;
         const int dy = row - G2S_RADIUS;
         for (int dx = -reach[row]; dx <= reach[row]; dx++) {
             const vi l1 = l1_distance(center, LOAD(vu, colors + dx));
             const vf weight = filter_weight(l1, (float)(dy * dy + dx * dx));
-            *total += weight * LOAD(vf, values + dx);
+            *total += weight * __builtin_convertvector(LOAD(vt, values + dx), vf);
             *weight_sum += weight;
         }
     }
+}
+
+/* Those of the pixels `here` beside x that are above. */
+INLINE uint32_t filter_group(const g2s_window *window, int x, uint32_t here, int cut)
+{
+    vf total, weight_sum;
+    sum_windows(window, x, &total, &weight_sum);
+    const vf unsure = (total + weight_sum * (float)(4 * cut + 2)) * MOST_OFF;
+    uint32_t above = lanes_of(total > unsure) & here;
+    uint32_t open = ~(lanes_of(total < -unsure) | above) & here;
+    for (; open; open &= open - 1) {
+        const int lane = __builtin_ctz(open);
+        above |= (uint32_t)g2s_filtered_above(window, x + lane, cut) << lane;
+    }
+    return above;
+}
+
+/* One window side by side, so that a single pixel fills the vectors too; see G2S_GATHERED. */
+typedef struct {
+    uint32_t colors[G2S_GATHERED];
+    int16_t values[G2S_GATHERED];
+} gathered;
+
+INLINE void gather(const g2s_window *window, int x, gathered *out)
+{
+    for (int row = 0; row < 7; row++) {
+        memcpy(out->colors + 8 * row, window->colors[row + 1] + x - 4, 8 * sizeof(uint32_t));
+        memcpy(out->values + 8 * row, window->values[row + 1] + x - 4, 8 * sizeof(int16_t));
+    }
+    static const int rows[3] = {4, 0, 8}, columns[3] = {4, 0, 0};
+    for (int i = 0; i < 3; i++) {
+        out->colors[56 + i] = window->colors[rows[i]][x + columns[i]];
+        out->values[56 + i] = window->values[rows[i]][x + columns[i]];
+    }
+}
+
+INLINE int filter_single(const g2s_window *window, int x, const gathered *from, int cut)
+{
+    const vu center = (vu){0} + window->colors[G2S_RADIUS][x];
+    vf totals = {0}, weights = {0};
+    for (int i = 0; i < G2S_GATHERED; i += LANES) {
+        const vi l1 = l1_distance(center, LOAD(vu, from->colors + i));
+        const vf weight = filter_weight(l1, 0) * LOAD(vf, g2s_gathered_weights + i);
+        totals += weight * __builtin_convertvector(LOAD(vt, from->values + i), vf);
+        weights += weight;
+    }
+    const float total = sum_of_lanes(totals), unsure = (total + sum_of_lanes(weights) * (float)(4 * cut + 2)) * MOST_OFF;
+    return total > unsure || (total >= -unsure && g2s_filtered_above(window, x, cut));
 }
 
 /* The bits x..x + LANES - 1 of a row. */
@@ -83,20 +131,31 @@ INLINE void add_bits(uint64_t *row, int x, uint32_t bits)
         row[x / 64 + 1] |= (uint64_t)bits >> (64 - x % 64);
 }
 
+/* Pixels that stand alone are gathered a few at a time: a window read while it is still being written waits. */
+enum { SINGLES = 4 };
+
 static TARGET CONTRACT void filter(const g2s_window *window, int width, const uint64_t *doubt, int cut, uint64_t *mask)
 {
-    const float limit = (float)cut + 0.5f;
-    for (int x = g2s_next_bit(doubt, 0, width); x < width; x = g2s_next_bit(doubt, x + LANES, width)) {
+    gathered singles[SINGLES];
+    int at[SINGLES], waiting = 0;
+    memset(singles, 0, sizeof singles);
+    for (int x = g2s_next_bit(doubt, 0, width); x < width; x = g2s_next_bit(doubt, x, width)) {
         const uint32_t here = bits_at(doubt, x, width);
-        vf total, weight_sum;
-        sum_window(window, x, &total, &weight_sum);
-        const vf even = weight_sum * limit, unsure = (total + even) * MOST_OFF;
-        uint32_t above = lanes_of(total - even > unsure) & here;
-        uint32_t open = ~(lanes_of(total - even < -unsure) | above) & here;
-        for (; open; open &= open - 1) {
-            const int lane = __builtin_ctz(open);
-            above |= (uint32_t)g2s_filtered_above(window, x + lane, cut) << lane;
+        if (__builtin_popcount(here) > LANES / 4) { /* measured: a single one costs about a quarter */
+            add_bits(mask, x, filter_group(window, x, here, cut));
+            x += LANES;
+            continue;
         }
-        add_bits(mask, x, above);
+        gather(window, x, &singles[waiting]);
+        at[waiting++] = x++;
+        if (waiting == SINGLES)
+            while (waiting > 0) {
+                waiting--;
+                add_bits(mask, at[waiting], filter_single(window, at[waiting], &singles[waiting], cut));
+            }
+    }
+    while (waiting > 0) {
+        waiting--;
+        add_bits(mask, at[waiting], filter_single(window, at[waiting], &singles[waiting], cut));
     }
 }

@@ -35,7 +35,9 @@ static void query_color(const g2s_field *field, int x, int y, double alike, doub
 
 typedef struct {
     const g2s_field *field;
-    double query[3], limit;
+    const g2s_scratch *scratch;
+    const double *query;
+    double limit;
     g2s_bits *out;
 } cut_job;
 
@@ -45,14 +47,17 @@ static void near_band(void *context, int64_t index, int slot)
     const g2s_field *field = job->field;
     (void)slot;
     for (int y = (int)index * field->band, end = y + field->band; y < end && y < field->height; y++)
-        field->isa->near(g2s_pixels(field, y), field->width, job->query, job->limit, g2s_row(job->out, y));
+        field->isa->near(
+            g2s_pixels(field, y), field->width, job->query, job->limit,
+            job->scratch->tiles + (int64_t)(y / G2S_TILE) * field->tile_columns, g2s_row(job->out, y));
 }
 
-/* The pixels whose squared distance to the query is below `squared`. */
-static void below(const g2s_field *field, const double *query, double squared, g2s_bits *out)
+/* The pixels whose squared distance to the query is below `squared`; needs the tiles' bounds. */
+static void below(const g2s_field *field, g2s_scratch *scratch, const double *query, double squared, g2s_bits *out)
 {
     /* Less than a number is at most the one before it. */
-    cut_job job = {field, {query[0], query[1], query[2]}, nextafter(squared, -INFINITY), out};
+    cut_job job = {field, scratch, query, nextafter(squared, -INFINITY), out};
+    g2s_mark_tiles(field, scratch, job.limit);
     g2s_run_tasks(field->threads, field->bands, near_band, &job);
 }
 
@@ -67,10 +72,10 @@ static void cut_out(
     const g2s_field *field, g2s_scratch *scratch, const double *query, double squared, int connected, int x, int y)
 {
     if (!connected) {
-        below(field, query, squared, &scratch->mask);
+        below(field, scratch, query, squared, &scratch->mask);
         return;
     }
-    below(field, query, squared, &scratch->near);
+    below(field, scratch, query, squared, &scratch->near);
     g2s_flood(&scratch->near, x, y, scratch->runs, &scratch->mask);
 }
 
@@ -79,6 +84,7 @@ void g2s_metric_mask(const g2s_field *field, g2s_scratch *scratch, const double 
     const int x = clicked(point[0], field->width), y = clicked(point[1], field->height);
     double query[3];
     query_color(field, x, y, cut->alike, query);
+    g2s_bound_tiles(field, scratch, query);
     cut_out(field, scratch, query, cut->middle, cut->connected, x, y);
 }
 
@@ -89,10 +95,11 @@ void g2s_metric_range(
     const int64_t words = (int64_t)field->height * field->words;
     double query[3];
     query_color(field, x, y, cut->alike, query);
+    g2s_bound_tiles(field, scratch, query);
     cut_out(field, scratch, query, cut->middle, cut->connected, x, y);
-    below(field, query, cut->inner, &scratch->doubt);
+    below(field, scratch, query, cut->inner, &scratch->other);
     for (int64_t i = 0; i < words; i++) {
-        parts[0].word[i] |= scratch->mask.word[i] & scratch->doubt.word[i];
+        parts[0].word[i] |= scratch->mask.word[i] & scratch->other.word[i];
         parts[1].word[i] |= scratch->mask.word[i];
     }
     cut_out(field, scratch, query, cut->outer, cut->connected, x, y);

@@ -6,7 +6,10 @@
 #include "methods.h"
 #include "prompt_run.h"
 
-/* The arguments that both modes share, and the buffers behind them. */
+/* Colours as Python holds them when they are prepared: a capsule of this name. */
+static const char PREPARED[] = "gen2seg_kernels.prepared";
+
+/* The arguments that both modes share, and the buffers behind them. `colors` stays empty if they are prepared. */
 typedef struct {
     Py_buffer colors, points, positive, starts, out;
     g2s_request request;
@@ -20,9 +23,19 @@ static void close_call(call *c)
             PyBuffer_Release(buffers[i]);
 }
 
+static int open_colors(call *c, PyObject *object)
+{
+    if (!PyCapsule_CheckExact(object))
+        return PyObject_GetBuffer(object, &c->colors, PyBUF_STRIDED_RO) == 0;
+    const g2s_prepared *prepared = PyCapsule_GetPointer(object, PREPARED);
+    if (prepared)
+        c->request.prepared = &prepared->field;
+    return prepared != NULL;
+}
+
 static int open_buffers(call *c, PyObject *const objects[5])
 {
-    return PyObject_GetBuffer(objects[0], &c->colors, PyBUF_STRIDED_RO) == 0 &&
+    return open_colors(c, objects[0]) &&
            PyObject_GetBuffer(objects[1], &c->points, PyBUF_C_CONTIGUOUS) == 0 &&
            PyObject_GetBuffer(objects[2], &c->positive, PyBUF_C_CONTIGUOUS) == 0 &&
            PyObject_GetBuffer(objects[3], &c->starts, PyBUF_C_CONTIGUOUS) == 0 &&
@@ -48,19 +61,33 @@ static int points_fit(const double *points, Py_ssize_t n, Py_ssize_t height, Py_
     return 1;
 }
 
+static int colors_fit(const Py_buffer *colors)
+{
+    const Py_ssize_t *shape = colors->shape;
+    return colors->ndim == 3 && colors->itemsize == 1 && shape[0] >= 1 && shape[1] >= 1 && shape[2] == 3 &&
+           shape[0] <= INT32_MAX / 2 && shape[1] <= INT32_MAX / 2;
+}
+
+static g2s_colors colors_of(const Py_buffer *colors)
+{
+    const Py_ssize_t *shape = colors->shape, *step = colors->strides;
+    return (g2s_colors){colors->buf, (int)shape[0], (int)shape[1], step[0], step[1], step[2]};
+}
+
 static int fill_request(call *c)
 {
     const Py_ssize_t n = c->positive.len, prompts = c->starts.len / (Py_ssize_t)sizeof(int64_t) - 1;
-    const Py_ssize_t *shape = c->colors.shape, *step = c->colors.strides;
-    if (c->colors.ndim != 3 || c->colors.itemsize != 1 || shape[0] < 1 || shape[1] < 1 || shape[2] != 3 ||
-        shape[0] > INT32_MAX / 2 || shape[1] > INT32_MAX / 2 || prompts < 0 ||
-        c->points.len != n * 2 * (Py_ssize_t)sizeof(double) || !starts_fit(c->starts.buf, prompts, n) ||
-        !points_fit(c->points.buf, n, shape[0], shape[1]) || c->out.len != prompts * shape[0] * shape[1]) {
+    g2s_colors *colors = &c->request.colors;
+    if (c->request.prepared)
+        *colors = (g2s_colors){.height = c->request.prepared->height, .width = c->request.prepared->width};
+    else if (colors_fit(&c->colors))
+        *colors = colors_of(&c->colors);
+    if (colors->height < 1 || prompts < 0 || c->points.len != n * 2 * (Py_ssize_t)sizeof(double) ||
+        !starts_fit(c->starts.buf, prompts, n) || !points_fit(c->points.buf, n, colors->height, colors->width) ||
+        c->out.len != prompts * colors->height * colors->width) {
         PyErr_SetString(PyExc_ValueError, "the arrays' shapes do not fit each other");
         return 0;
     }
-    c->request.colors =
-        (g2s_colors){c->colors.buf, (int)shape[0], (int)shape[1], step[0], step[1], step[2]};
     c->request.points = c->points.buf;
     c->request.positive = c->positive.buf;
     c->request.starts = c->starts.buf;
@@ -78,6 +105,39 @@ static PyObject *run_call(call *c)
     if (!done)
         return PyErr_NoMemory();
     Py_RETURN_NONE;
+}
+
+static void forget(PyObject *capsule)
+{
+    g2s_forget(PyCapsule_GetPointer(capsule, PREPARED));
+}
+
+/* prompt_prepare(colors, threads) -> capsule that the other functions take in place of the colours */
+PyObject *g2s_py_prompt_prepare(PyObject *module, PyObject *args)
+{
+    (void)module;
+    Py_buffer buffer;
+    PyObject *object;
+    int threads;
+    if (!PyArg_ParseTuple(args, "Oi", &object, &threads) || PyObject_GetBuffer(object, &buffer, PyBUF_STRIDED_RO) != 0)
+        return NULL;
+    if (!colors_fit(&buffer)) {
+        PyBuffer_Release(&buffer);
+        PyErr_SetString(PyExc_ValueError, "colors must be (height, width, 3) bytes");
+        return NULL;
+    }
+    const g2s_colors colors = colors_of(&buffer);
+    g2s_prepared *prepared;
+    Py_BEGIN_ALLOW_THREADS
+    prepared = g2s_prepare(&colors, threads);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&buffer);
+    if (!prepared)
+        return PyErr_NoMemory();
+    PyObject *capsule = PyCapsule_New(prepared, PREPARED, forget);
+    if (!capsule)
+        g2s_forget(prepared);
+    return capsule;
 }
 
 /* prompt_reference(colors, points, positive, starts, out, threads, sigma, threshold) */

@@ -12,5 +12,7 @@
 #include "prompt_lanes.h"
 #include "prompt_rows.h"
 #include "prompt_filter.h"
+#include "prompt_prepare.h"
+#include "prompt_settle.h"
 
-const g2s_isa g2s_isa_any = {"any", expand, range, near, stretch, filter, spread, weights};
+const g2s_isa g2s_isa_any = {"any", expand, box, reach, weigh, bounds, may_widen, range, near, widen, both, stretch, settle, filter, spread, weights};

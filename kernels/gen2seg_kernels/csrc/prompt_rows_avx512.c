@@ -12,8 +12,10 @@
 #include "prompt_lanes.h"
 #include "prompt_rows.h"
 #include "prompt_filter.h"
+#include "prompt_prepare.h"
+#include "prompt_settle.h"
 
-const g2s_isa g2s_isa_avx512 = {"avx512", expand, range, near, stretch, filter, spread, weights};
+const g2s_isa g2s_isa_avx512 = {"avx512", expand, box, reach, weigh, bounds, may_widen, range, near, widen, both, stretch, settle, filter, spread, weights};
 #else
 typedef int g2s_no_avx512; /* a file must hold something */
 #endif

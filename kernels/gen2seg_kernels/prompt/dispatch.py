@@ -17,6 +17,7 @@ from gen2seg_kernels.native import load_native
 from gen2seg_kernels.prompt import cpu, plain
 from gen2seg_kernels.prompt.metric import MetricCut
 from gen2seg_kernels.prompt.points import check_colors, check_number, check_positive, check_prompts
+from gen2seg_kernels.prompt.prepared import PreparedColors
 from gen2seg_kernels.prompt.request import Prompt, ReferenceCut, check_prompt
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ Array = TypeVar("Array", NDArray[Any], "Tensor")  # masks are of the kind of the
 
 
 def prompt_mask(
-    colors: Array,
+    colors: Array | PreparedColors,
     points: ArrayLike,
     sigma: float = 0.01,
     threshold: float = 3,
@@ -47,7 +48,8 @@ def prompt_mask(
     Mode "metric" cuts at a fixed colour distance; see `prompt/metric.py`.
 
     Args:
-        colors: (H, W, 3) uint8, contiguous or not: a NumPy array, or a CUDA tensor.
+        colors: (H, W, 3) uint8: a NumPy array, contiguous or not; or what `prepare_colors` made of it, which saves
+            every call after the first the time to prepare it; or a CUDA tensor.
         points: (N, 2) x and y in pixels of `colors`; pixel centres have whole coordinates.
         sigma: mode reference: width of the Gaussian, as a share of each image side.
         threshold: mode reference: filtered similarity (0..255) above which a pixel belongs.
@@ -75,7 +77,7 @@ def prompt_mask(
 
 
 def prompt_masks(
-    colors: Array,
+    colors: Array | PreparedColors,
     prompts: Sequence[ArrayLike],
     sigma: float = 0.01,
     threshold: float = 3,
@@ -89,7 +91,7 @@ def prompt_masks(
     """Masks of K prompts on one colour image; what the prompts have in common is computed once.
 
     Args:
-        colors: (H, W, 3) uint8, a NumPy array or a CUDA tensor.
+        colors: (H, W, 3) uint8, a NumPy array, prepared colours or a CUDA tensor.
         prompts: K lists of points, each as in `prompt_mask`.
         labels: K lists of labels (or None for a prompt whose points are all positive); None = all positive.
         sigma, threshold, mode, distance, connected, threads: as in `prompt_mask`.
@@ -144,7 +146,7 @@ def prompt_masks_batch(
 
 
 def prompt_mask_with_confidence(
-    colors: Array,
+    colors: Array | PreparedColors,
     points: ArrayLike,
     labels: ArrayLike | None = None,
     *,
@@ -177,6 +179,8 @@ def prompt_mask_with_confidence(
 
 def _open(colors: Any, axes: str = "(H, W, 3)") -> tuple[ModuleType, Any]:
     """What computes masks on these colours, and the colours, checked."""
+    if isinstance(colors, PreparedColors):
+        return plain if load_native() is None else cpu, colors
     if not _is_tensor(colors):
         return plain if load_native() is None else cpu, check_colors(colors, axes)
     try:
@@ -191,7 +195,9 @@ def _is_tensor(colors: Any) -> bool:
 
 
 def _requests(
-    prompts: Sequence[ArrayLike], labels: Sequence[ArrayLike | None] | None, colors: NDArray[Any] | Tensor
+    prompts: Sequence[ArrayLike],
+    labels: Sequence[ArrayLike | None] | None,
+    colors: NDArray[Any] | PreparedColors | Tensor,
 ) -> list[Prompt]:
     check_prompts(prompts, labels)
     signs = [None] * len(prompts) if labels is None else labels

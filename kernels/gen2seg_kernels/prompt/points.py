@@ -44,7 +44,7 @@ def check_points(points: ArrayLike, height: int, width: int) -> NDArray[np.float
     if array.ndim != 2 or array.shape[1] != 2:
         raise ValueError(f"points must be N pairs (x, y), got an array of shape {array.shape}")
     result = array.astype(np.float64)
-    inside = (result >= -0.5) & (result <= np.array([width, height]) - 0.5)  # False for NaN
+    inside = (result >= -0.5) & (result <= (width - 0.5, height - 0.5))  # False for NaN
     if not inside.all():
         x, y = result[~inside.all(1)][0]
         raise ValueError(f"point ({x:g}, {y:g}) is outside the image of {width} x {height} pixels")
