@@ -8,7 +8,6 @@ from PIL import Image
 
 from .sets import Sample
 
-FITS = ("resize", "crop", "cover")
 MOST_CROPS = 1000
 
 

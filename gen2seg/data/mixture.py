@@ -29,7 +29,7 @@ class Batch(NamedTuple):
 
     Attributes:
         images: (B, 3, H, W) uint8 RGB.
-        labels: (B, H, W) int32, 0 = background.
+        labels: (B, H, W) int32, 0 = background, 1..K the instances of each picture without gaps.
         valid: (B, H, W) bool, or None where all pixels are valid.
         ignore_background: (B,) bool.
         broken: a message for each file that could not be read; other pictures took their places.
@@ -40,6 +40,15 @@ class Batch(NamedTuple):
     valid: Tensor | None
     ignore_background: Tensor
     broken: tuple[str, ...] = ()
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch with its tensors on a device."""
+        return self._replace(
+            images=self.images.to(device),
+            labels=self.labels.to(device),
+            valid=None if self.valid is None else self.valid.to(device),
+            ignore_background=self.ignore_background.to(device),
+        )
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,7 @@ class MixedBatches(Dataset[Batch]):
         images = np.stack([sample.rgb for sample in samples]).transpose(0, 3, 1, 2)
         return Batch(
             torch.from_numpy(np.ascontiguousarray(images)),
-            torch.from_numpy(np.stack([sample.ids for sample in samples])),
+            torch.from_numpy(np.stack([_dense(sample.ids) for sample in samples])),
             valid,
             torch.full((self.batch,), source.ignore_background),
             tuple(broken),
@@ -137,6 +146,11 @@ class MixedBatches(Dataset[Batch]):
         if source.categories:
             sample = restricted(sample, source.categories)
         return augmented(sample, source.size, source.fit, source.flip, rng)
+
+
+def _dense(ids: np.ndarray) -> np.ndarray:
+    values, dense = np.unique(ids, return_inverse=True)
+    return (dense.reshape(ids.shape) + (values[0] != 0)).astype(np.int32)
 
 
 def _valid(sample: Sample) -> np.ndarray:

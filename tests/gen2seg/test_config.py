@@ -48,11 +48,29 @@ def test_overrides_are_typed() -> None:
         ("optimizer.betas=[1.0, 0.9]", "optimizer.betas must be in"),
         ("optimizer.lr=nan", "optimizer.lr"),
         ("optimizer.weight_decay=-0.1", "optimizer.weight_decay"),
+        ("optimizer.schedule=step", "optimizer.schedule must be one of"),
+        ("optimizer={schedule='cosine'}", "needs decay_steps > warmup_steps"),
+        ("objective={contrastive=1.0, squared=true, coloring_options={huber_delta=2.0}}", "no huber_delta"),
+        ("model.trained=encoder", "model.trained must be one of"),
+        ("model.trained=last", "model.last_blocks goes with"),
+        ("model.text_tokens=99", "model.text_tokens must lie in 2..77"),
+        ("model.x0_sample=noise", "model.x0_sample"),
+        ("sample_every=-1", "sample_every"),
+        ("data.batch=0", "data.batch"),
+        ("data.sources.a={kind='folder'}", "the key 'data.sources.a.root' is missing"),
+        ("data.sources.a={kind='folder', root='x', fit='squeeze'}", "data.sources.a: a source needs"),
+        ("data.sources.a={kind='folder', root='x', sise=[1, 2]}", "did you mean 'size'"),
     ],
 )
 def test_bad_override_is_explained(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
         load_config("tiny", [override])
+
+
+def test_sources_are_records_with_names() -> None:
+    overrides = ["data.sources.mine.kind=folder", "data.sources.mine.root=photos", "data.sources.mine.size=[96, 128]"]
+    (source,) = load_config("tiny", overrides).data.sources.values()
+    assert (source.kind, source.root, source.size, source.weight) == ("folder", "photos", (96, 128), 1.0)
 
 
 def test_a_folder_of_that_name_is_no_configuration(tmp_path, monkeypatch) -> None:
