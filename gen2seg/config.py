@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from gen2seg.toml_records import ConfigError, read_record
+from gen2seg.toml_records import ConfigError, parse_toml, read_record
 from gen2seg_kernels.loss.config import LossConfig
 
 FITS = ("resize", "crop", "cover")
@@ -176,6 +176,7 @@ class ModelConfig:
     last_blocks: int = 0
     gradient_checkpointing: bool = False
     allow_pickle: bool = False  # read pickled weights where there is no safetensors
+    vae: str | None = None  # dino-b: whose decoder follows a ViT of timm that `init` names; a folder or hub id
     timestep: int | None = None  # sd2: 999, 499, 1, ...; None: what the scheduler gives for one step
     x0_sample: str = "zero"  # sd2: what stands for the sample in the x0 formula, "zero" or "image"
     text_tokens: int = 77  # sd2: the empty prompt padded to 77 tokens, or its own 2
@@ -237,11 +238,37 @@ def shipped_configs() -> list[str]:
 def load_config(name_or_path: str, overrides: list[str] | tuple[str, ...] = ()) -> TrainConfig:
     """Read a shipped or own TOML file and apply `key=value` overrides.
 
+    A file may say `extends = NAME_OR_PATH` (a path counts from the file's folder): it then changes single keys of
+    that one, except that its `data.sources`, where it has any, replace all of the other's.
+
     Raises:
         ConfigError: unknown name, unreadable file, unknown key (with a suggestion), wrong type or value.
     """
+    source, values = _read_values(name_or_path, ())
+    return read_record(TrainConfig, source, values, overrides)
+
+
+def _read_values(name_or_path: str, above: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
     source, text = _read(name_or_path)
-    return read_record(TrainConfig, source, text, overrides)
+    if source in above:
+        raise ConfigError(f"{source}: extends itself")
+    values = parse_toml(source, text)
+    base = values.pop("extends", None)
+    if base is None:
+        return source, values
+    if not isinstance(base, str):
+        raise ConfigError(f"{source}: extends must be a name or a path, got {base!r}")
+    beside = Path(source).parent / base
+    _, usual = _read_values(str(beside) if beside.is_file() else base, (*above, source))
+    return source, _merged(usual, values)
+
+
+def _merged(usual: dict[str, Any], changes: dict[str, Any], where: str = "") -> dict[str, Any]:
+    result = dict(usual)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(usual.get(key), dict) and where + key != "data.sources"
+        result[key] = _merged(usual[key], value, f"{where}{key}.") if both else value
+    return result
 
 
 def _read(name_or_path: str) -> tuple[str, str]:

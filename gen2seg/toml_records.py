@@ -1,5 +1,6 @@
 """TOML to frozen records: every key is known, every value has the type that the record says."""
 
+import copy
 import difflib
 import tomllib
 from collections.abc import Sequence
@@ -16,21 +17,26 @@ class ConfigError(Gen2SegError, ValueError):
     """A configuration that cannot be used; the message names file and key."""
 
 
-def read_record(kind: type[Record], source: str, text: str, overrides: Sequence[str] = ()) -> Record:
-    """Parse TOML, apply `key=value` overrides, and build the record.
+def parse_toml(source: str, text: str) -> dict[str, Any]:
+    """Raises ConfigError, naming `source`, where the text is no TOML."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: not valid TOML: {error}") from error
+
+
+def read_record(kind: type[Record], source: str, values: dict[str, Any], overrides: Sequence[str] = ()) -> Record:
+    """Apply `key=value` overrides to a parsed file, and build the record.
 
     Args:
         kind: a dataclass whose fields are values, tuples, tables of free content (dict) or further dataclasses.
         source: the file's name, for messages.
-        text: its content.
+        values: its content.
         overrides: `a.b=value`, the value in TOML; a bare word is a string.
     Raises:
-        ConfigError: no TOML, an unknown key (with a suggestion), a missing key, a wrong type or value.
+        ConfigError: an unknown key (with a suggestion), a missing key, a wrong type or value.
     """
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source}: not valid TOML: {error}") from error
+    values = copy.deepcopy(values)
     for override in overrides:
         _apply_override(values, override)
     return _build(kind, values, source, "")

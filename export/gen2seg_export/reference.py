@@ -4,6 +4,9 @@ The bundle is judged against this, so it is written apart from the runtime's own
 wrong mean, channel order, resize or crop in either shows up as a colour difference.
 """
 
+from fractions import Fraction
+from math import floor
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -20,26 +23,48 @@ def reference_input(image: np.ndarray, spec: InputSpec) -> tuple[Tensor, tuple[i
         image: uint8 [H, W, 3] RGB.
         spec: the pixel pipeline that the bundle's manifest promises.
     Returns:
-        float32 [1, 3, h, w], padded to the multiple; and the (height, width) of its content before padding.
+        float32 [1, 3, h, w], padded to the multiple or the bucket; and the (height, width) of its content.
     """
-    height, width = target_size(image.shape[0], image.shape[1], spec)
+    (height, width), (full_height, full_width) = target_size(image.shape[0], image.shape[1], spec)
+    x = _resized(image, height, width, spec.resize.interpolation) / spec.scale
+    if spec.color_order == "BGR":
+        x = x.flip(1)
+    x = (x - torch.tensor(spec.mean)[:, None, None]) / torch.tensor(spec.std)[:, None, None]
+    return F.pad(x, (0, full_width - width, 0, full_height - height), mode="replicate"), (height, width)
+
+
+def _resized(image: np.ndarray, height: int, width: int, interpolation: str) -> Tensor:
+    if interpolation == "bilinear_antialias_float":
+        # PyTorch's own filter, not PIL's: both widen with the factor and agree to float32 rounding.
+        x = torch.from_numpy(image.copy()).permute(2, 0, 1).float()[None]
+        return F.interpolate(x, (height, width), mode="bilinear", antialias=True, align_corners=False)
     picture = Image.fromarray(image)
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
-    x = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float()[None] / spec.scale
-    x = (x - torch.tensor(spec.mean)[:, None, None]) / torch.tensor(spec.std)[:, None, None]
-    multiple = spec.pad.multiple
-    return F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate"), (height, width)
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float()[None]
 
 
-def target_size(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
-    """(height, width) at which a picture of that height and width is processed."""
+def target_size(height: int, width: int, spec: InputSpec) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(height, width) of the content of a picture of that height and width, and of the whole input."""
+    if spec.resize.rule == "longest_side":
+        longest = max(height, width)
+        wanted = min(max(longest, spec.resize.enlarge_below), spec.resize.size)
+        # In whole numbers and half up: floats and banker's rounding would part from the rule at ties.
+        content = _scaled(height, wanted, longest), _scaled(width, wanted, longest)
+        multiple = spec.pad.multiple
+        return content, (content[0] + -content[0] % multiple, content[1] + -content[1] % multiple)
+    picture = Fraction(height, width)
+    shapes = [Fraction(*bucket) for bucket in spec.buckets]
+    fills = [min(picture / shape, shape / picture) for shape in shapes]
+    bucket = spec.buckets[fills.index(max(fills))]
     if spec.resize.rule == "fixed":
-        return spec.buckets[0]
-    longest = max(height, width)
-    wanted = min(max(longest, spec.resize.enlarge_below), spec.resize.size)
-    # In whole numbers and half up: floats and banker's rounding would part from the rule at ties.
-    return _scaled(height, wanted, longest), _scaled(width, wanted, longest)
+        return bucket, bucket
+    factor = min(Fraction(bucket[0], height), Fraction(bucket[1], width))
+    return (_half_up(height * factor), _half_up(width * factor)), bucket
+
+
+def _half_up(value: Fraction) -> int:
+    return max(1, floor(value + Fraction(1, 2)))
 
 
 def _scaled(side: int, wanted: int, longest: int) -> int:

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from gen2seg.backbones import get_backbone
-from gen2seg.training.checkpoint import CONFIG_FILE, WEIGHTS_FILE, CheckpointError, load_weights, read_config
+from gen2seg.errors import CheckpointError
+from gen2seg.training.checkpoint import CONFIG_FILE, WEIGHTS_FILE, load_weights, read_config
 
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
 RANDOM_SEED = 20250

@@ -10,15 +10,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from gen2seg.backbones import get_backbone
-from gen2seg_runtime.errors import Gen2SegError
+from gen2seg.errors import CheckpointError
 from gen2seg_runtime.files import atomic_directory
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-
-
-class CheckpointError(Gen2SegError, ValueError):
-    """A checkpoint that cannot be used; the message names the file."""
 
 
 def save_weights(module: nn.Module, folder: Path, config: dict[str, Any], dtype: torch.dtype = torch.float32) -> None:

@@ -8,11 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gen2seg.backbones import get_backbone
-from gen2seg.config import ModelConfig, TrainConfig
+from gen2seg.config import ModelConfig
 from gen2seg.toml_records import ConfigError
-
-from .checkpoint import load_state, save_weights
 
 Save = Callable[[nn.Module, Path, dict[str, Any]], None]  # module, folder, what the checkpoint says of itself
 
@@ -25,13 +22,11 @@ class Parts:
         blocks: from the input to the last one before the head; each a list of modules.
         decoder: how many of the last blocks make the decoder (with the head).
         head: the last layer.
-        frozen: what is never trained (a VAE).
     """
 
     blocks: Sequence[Sequence[nn.Module]]
     decoder: int
     head: Sequence[nn.Module]
-    frozen: Sequence[nn.Module] = ()
 
 
 @dataclass(frozen=True)
@@ -81,46 +76,21 @@ def stretched(raw: Tensor) -> Tensor:
     return 255 * (raw + low) / (high + low + 1e-5)
 
 
-def open_network(config: TrainConfig) -> Network:
-    """Build the backbone of a run with its first weights, and freeze what is not trained.
-
-    Raises:
-        ConfigError: the config asks for something that the backbone has not.
-        CheckpointError: `config.init` cannot be used.
-    """
-    network = _open_tiny(config)
-    if config.model.gradient_checkpointing:
-        if network.checkpointing is None:
-            raise ConfigError(f"backbone {config.backbone!r} has no gradient checkpointing")
-        network.checkpointing()
-    freeze(network, config.model, config.backbone)
-    return network
-
-
 def freeze(network: Network, model: ModelConfig, backbone: str) -> None:
-    """Leave gradients to the parts that `model` names.
+    """Leave gradients to the parts that `model` names; what is frozen already (a VAE) stays so.
 
     Raises:
         ConfigError: the network has no parts, or fewer blocks than asked for.
     """
     parts = network.parts
-    if model.trained != "all":
-        if parts is None:
-            raise ConfigError(f'backbone {backbone!r} is trained whole: model.trained must be "all"')
-        blocks = {"decoder": parts.decoder, "last": model.last_blocks, "head": 0}[model.trained]
-        if blocks > len(parts.blocks):
-            raise ConfigError(f"backbone {backbone!r} has {len(parts.blocks)} blocks, model.last_blocks is {blocks}")
-        network.module.requires_grad_(False)
-        for block in [*parts.blocks[len(parts.blocks) - blocks :], parts.head]:
-            for module in block:
-                module.requires_grad_(True)
-    for module in parts.frozen if parts else ():
-        module.requires_grad_(False)
-
-
-def _open_tiny(config: TrainConfig) -> Network:
-    backbone = get_backbone(config.backbone)
-    module = backbone.build(config.architecture)
-    if config.init is not None:
-        load_state(module, config.init)
-    return Network(module, backbone.mean, backbone.std, stretch=False, save=save_weights)
+    if model.trained == "all":
+        return
+    if parts is None:
+        raise ConfigError(f'backbone {backbone!r} is trained whole: model.trained must be "all"')
+    blocks = {"decoder": parts.decoder, "last": model.last_blocks, "head": 0}[model.trained]
+    if blocks > len(parts.blocks):
+        raise ConfigError(f"backbone {backbone!r} has {len(parts.blocks)} blocks, model.last_blocks is {blocks}")
+    network.module.requires_grad_(False)
+    for block in [*parts.blocks[len(parts.blocks) - blocks :], parts.head]:
+        for module in block:
+            module.requires_grad_(True)

@@ -5,8 +5,8 @@ import torch
 from gen2seg.config import TrainConfig
 from gen2seg.data.batches import SceneBatches, open_sources
 
+from .families import open_network
 from .log import ReadingBar
-from .network import open_network
 
 
 def describe(config: TrainConfig) -> str:

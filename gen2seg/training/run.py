@@ -18,8 +18,9 @@ from gen2seg.data.batches import open_batches
 from gen2seg.data.mixture import Batch
 from gen2seg.toml_records import ConfigError
 
+from .families import open_network
 from .log import ReadingBar, RunLog
-from .network import Network, open_network
+from .network import Network
 from .objectives import damaged, objective_loss
 from .samples import save_samples
 from .schedule import lr_factor

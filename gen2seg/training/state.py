@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gen2seg.errors import CheckpointError
 from gen2seg_runtime.files import atomic_directory
-
-from .checkpoint import CheckpointError
 
 _NAME = re.compile(r"step-(\d{8})$")
 _FILE = "state.pt"

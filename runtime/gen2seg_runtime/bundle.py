@@ -1,26 +1,30 @@
 """Open a bundle: a folder with bundle.json, the model and its goldens.
 
 Nothing of a bundle reaches a parser (ONNX, PNG) before its size and SHA-256 were compared with the
-manifest, and what is handed on are the very bytes that were compared, so that a file changed between
-check and use cannot slip in. Symbolic links inside a bundle are refused. Hard links are not: package
+manifest. What `read` hands on (graphs, goldens) are the very bytes that were compared, so that a file
+changed between check and use cannot slip in. Weights may be larger than the memory: `buffer` maps them from
+the very file that was digested and keeps that mapping, so that another file put in its place cannot slip in
+either; only somebody who may write into the file itself could still change what is read, as they could
+change a program's own files. Symbolic links inside a bundle are refused. Hard links are not: package
 installers link wheel content from their caches, and a hard link cannot point outside what the digest
 pins.
 """
 
 import hashlib
+import mmap
 import os
 import posixpath
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from gen2seg_runtime.errors import BundleError, BundleIntegrityError, BundleIOError, BundleSchemaError
-from gen2seg_runtime.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, FileRecord, Manifest
+from gen2seg_runtime.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, FileRecord, Manifest, StageSpec
 
 DEFAULT_BUNDLE = "gen2seg-tiny"
 _CHUNK = 1 << 20
+_MAPPED_ROLES = ("model_data", "artifact")  # large, and mapped by `buffer` in place of read
 
 
 def default_bundle_path() -> Path:
@@ -51,11 +55,12 @@ class Bundle:
         self.root = root
         self.manifest = manifest
         self.id = bundle_id
-        self._model: bytes | None = None
+        self._graphs: dict[str, bytes] = {}
+        self._maps: dict[str, memoryview] = {}
 
     @classmethod
     def open(cls, path: str | os.PathLike[str] | None = None) -> Self:
-        """Open a bundle and verify every file that its manifest lists.
+        """Open a bundle and verify every file that its manifest lists, in one pass over each.
 
         Args:
             path: the bundle's folder; None: the one that comes with this package.
@@ -75,63 +80,89 @@ class Bundle:
         manifest = Manifest.from_json(text, str(root / MANIFEST_NAME))
         bundle = cls(root, manifest, hashlib.sha256(text).hexdigest())
         for record in manifest.files:
-            if record.path == manifest.model.path:
-                bundle._model = bundle.read(record.path)
-            else:
-                for _ in bundle._verified_chunks(record):
-                    pass
+            bundle._verify(record)
         return bundle
 
-    @property
-    def model_bytes(self) -> bytes:
-        """The bytes of the graph, exactly those that were digested (see `release`)."""
-        if self._model is None:
-            self._model = self.read(self.manifest.model.path)
-        return self._model
-
     def release(self) -> None:
-        """Let go of the graph's bytes once a backend has its own copy; they are read again if needed."""
-        self._model = None
+        """Let go of graphs and mapped files once a backend has its own; they are verified again if needed."""
+        self._graphs.clear()
+        self._maps.clear()
 
     def read(self, path: str) -> bytes:
-        """The content of a listed file, compared with its digest in the same read.
+        """The content of a listed file: exactly the bytes that were compared with its digest.
 
         Raises:
             BundleIntegrityError: the manifest does not list it, or it is not the file it lists.
             BundleIOError: it cannot be read.
         """
+        if path in self._graphs:
+            return self._graphs[path]
+        record = self._record(path)
+        with _open_inside(self.root, path) as file:
+            return b"".join(self._verified_chunks(record, file))
+
+    def buffer(self, path: str) -> memoryview:
+        """The content of a listed file as read-only bytes, mapped and not copied (see the head of this file).
+
+        Raises:
+            as `read`.
+        """
+        if path not in self._maps:
+            self._maps[path] = self._map(self._record(path))
+        return self._maps[path]
+
+    def external_data(self, stage: StageSpec) -> dict[str, memoryview]:
+        """External weights (role "model_data") beside a stage's graph: name in the graph -> `buffer`."""
+        folder = posixpath.dirname(stage.path)
+        records = [record for record in self.manifest.files if record.role == "model_data"]
+        return {posixpath.relpath(record.path, folder or "."): self.buffer(record.path) for record in records}
+
+    def _record(self, path: str) -> FileRecord:
         try:
-            record = self.manifest.file(path)
+            return self.manifest.file(path)
         except KeyError:
             raise BundleIntegrityError(f"{self.root}: {path!r} is not listed in {MANIFEST_NAME}") from None
-        return b"".join(self._verified_chunks(record))
 
-    def external_data(self) -> dict[str, bytes]:
-        """External weights of the graph (role "model_data"): name in the graph -> verified bytes."""
-        folder = posixpath.dirname(self.manifest.model.path)
-        records = [record for record in self.manifest.files if record.role == "model_data"]
-        return {posixpath.relpath(record.path, folder or "."): self.read(record.path) for record in records}
+    def _verify(self, record: FileRecord) -> None:
+        if record.role == "model":
+            self._graphs[record.path] = self.read(record.path)
+        elif record.role in _MAPPED_ROLES:
+            self.buffer(record.path)
+        else:
+            with _open_inside(self.root, record.path) as file:
+                _exhaust(self._verified_chunks(record, file))
 
-    def _verified_chunks(self, record: FileRecord) -> Iterator[bytes]:
-        digest = hashlib.sha256()
+    def _map(self, record: FileRecord) -> memoryview:
         with _open_inside(self.root, record.path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size != record.bytes:
-                raise BundleIntegrityError(
-                    f"{self.root / record.path}: {size} bytes, the manifest says {record.bytes}; "
-                    "the file is truncated or was changed: fetch or export the bundle again"
-                )
-            # At most one byte more than promised: a file growing under us must not fill the memory.
-            left = record.bytes + 1
-            while left and (chunk := _read(file, min(_CHUNK, left), self.root / record.path)):
-                digest.update(chunk)
-                left -= len(chunk)
-                yield chunk
+            _exhaust(self._verified_chunks(record, file))
+            if record.bytes == 0:  # what cannot be mapped
+                return memoryview(b"")
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+    def _verified_chunks(self, record: FileRecord, file: BinaryIO) -> Iterator[bytes]:
+        digest = hashlib.sha256()
+        size = os.fstat(file.fileno()).st_size
+        if size != record.bytes:
+            raise BundleIntegrityError(
+                f"{self.root / record.path}: {size} bytes, the manifest says {record.bytes}; "
+                "the file is truncated or was changed: fetch or export the bundle again"
+            )
+        # At most one byte more than promised: a file growing under us must not fill the memory.
+        left = record.bytes + 1
+        while left and (chunk := _read(file, min(_CHUNK, left), self.root / record.path)):
+            digest.update(chunk)
+            left -= len(chunk)
+            yield chunk
         if digest.hexdigest() != record.sha256:
             raise BundleIntegrityError(
                 f"{self.root / record.path}: its SHA-256 is {digest.hexdigest()}, the manifest says "
                 f"{record.sha256}; the file was changed: fetch or export the bundle again"
             )
+
+
+def _exhaust(chunks: Iterator[bytes]) -> None:
+    for _ in chunks:
+        pass
 
 
 def _read(file: BinaryIO, count: int, name: Path) -> bytes:
@@ -141,8 +172,7 @@ def _read(file: BinaryIO, count: int, name: Path) -> bytes:
         raise BundleIOError(f"{name}: cannot be read: {error}") from error
 
 
-@contextmanager
-def _open_inside(root: Path, path: str) -> Iterator[BinaryIO]:
+def _open_inside(root: Path, path: str) -> BinaryIO:
     """Open a regular file under `root`; no part of its path below `root` may be a link."""
     place = root
     try:
@@ -154,10 +184,8 @@ def _open_inside(root: Path, path: str) -> Iterator[BinaryIO]:
             raise BundleIntegrityError(f"{place}: is not a regular file")
         # O_NOFOLLOW: the name could have become a link since; O_NONBLOCK: or a pipe that never answers.
         flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        file = os.fdopen(os.open(place, flags), "rb")
+        return os.fdopen(os.open(place, flags), "rb")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise BundleIntegrityError(f"{root / path}: missing from the bundle") from error
     except OSError as error:
         raise BundleIOError(f"{place}: cannot be opened: {error}") from error
-    with file:
-        yield file

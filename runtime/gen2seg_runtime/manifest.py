@@ -14,9 +14,12 @@ from typing import Any, Self
 
 from gen2seg_runtime import strict_json
 from gen2seg_runtime.errors import BundleSchemaError
+from gen2seg_runtime.io_spec import InputSpec, OutputSpec
+from gen2seg_runtime.io_spec import PadSpec as PadSpec
+from gen2seg_runtime.io_spec import ResizeSpec as ResizeSpec
 from gen2seg_runtime.strict_json import Reader
 
-SCHEMA = "gen2seg.bundle/1.0"
+SCHEMA = "gen2seg.bundle/1.1"
 MANIFEST_NAME = "bundle.json"
 MAX_MANIFEST_BYTES = 1 << 20
 _SHA256 = "[0-9a-f]{64}"
@@ -67,7 +70,7 @@ class LicenceInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """The graph: its path inside the bundle (must be listed in `files` with role "model")."""
+    """The graph of the first stage: its path inside the bundle (listed in `files` with role "model")."""
 
     path: str = "model.onnx"
     opset: int = 18
@@ -80,122 +83,6 @@ class ModelSpec:
             opset=reader.integer("opset", 1, 1000),
             extra=reader.rest(),
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResizeSpec:
-    """How a picture comes to processing size.
-
-    "longest_side": the longer side becomes `size` pixels if it is longer, or `enlarge_below` if it
-    is shorter than that; otherwise the picture keeps its size. The aspect ratio is kept, the shorter
-    side is rounded to nearest (half up) and at least 1. "fixed": exactly `InputSpec.buckets[0]`.
-    """
-
-    rule: str = "longest_side"
-    size: int = 640
-    enlarge_below: int = 0
-    interpolation: str = "bilinear_antialias"  # PIL Image.resize(BILINEAR)
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, reader: Reader) -> Self:
-        size = reader.integer("size", 1, 1 << 16)
-        return cls(
-            rule=reader.text("rule", choices=("longest_side", "fixed")),
-            size=size,
-            enlarge_below=reader.integer("enlarge_below", 0, size, default=0),
-            interpolation=reader.text("interpolation", choices=("bilinear_antialias",)),
-            extra=reader.rest(),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PadSpec:
-    """After the resize the right and bottom edges are repeated up to a multiple of `multiple`."""
-
-    multiple: int = 32
-    mode: str = "replicate"
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, reader: Reader) -> Self:
-        return cls(
-            multiple=reader.integer("multiple", 1, 4096),
-            mode=reader.text("mode", choices=("replicate",)),
-            extra=reader.rest(),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class InputSpec:
-    """What the graph takes: x = (colour / scale - mean) / std, one value of mean and std a channel."""
-
-    name: str = "image"
-    layout: str = "NCHW"
-    dtype: str = "float32"
-    color_order: str = "RGB"
-    scale: float = 255.0
-    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
-    std: tuple[float, ...] = (0.5, 0.5, 0.5)
-    resize: ResizeSpec = field(default_factory=ResizeSpec)
-    pad: PadSpec = field(default_factory=PadSpec)
-    dynamic: bool = True
-    buckets: tuple[tuple[int, int], ...] = ()  # (height, width) of a graph whose size is fixed
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, reader: Reader) -> Self:
-        spec = cls(
-            name=reader.text("name"),
-            layout=reader.text("layout", choices=("NCHW",)),
-            dtype=reader.text("dtype", choices=("float32",)),
-            color_order=reader.text("color_order", choices=("RGB", "BGR")),
-            scale=reader.number("scale", above=0.0),
-            mean=reader.numbers("mean", 3),
-            std=reader.numbers("std", 3, above=0.0),
-            resize=ResizeSpec.read(reader.section("resize")),
-            pad=PadSpec.read(reader.section("pad")),
-            dynamic=reader.flag("dynamic"),
-            buckets=reader.custom("buckets", "a list of [height, width] from 1 to 65536", _buckets, default=[]),
-            extra=reader.rest(),
-        )
-        if spec.resize.rule == "fixed" and not spec.buckets:
-            reader.fail("buckets", 'a size, since the resize rule is "fixed"', [])
-        if not spec.dynamic and spec.resize.rule != "fixed":
-            reader.fail("resize.rule", '"fixed", since the graph is not dynamic', spec.resize.rule)
-        if any(side % spec.pad.multiple for bucket in spec.buckets for side in bucket):
-            reader.fail("buckets", f"multiples of pad.multiple ({spec.pad.multiple})", spec.buckets)
-        return spec
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutputSpec:
-    """What the graph returns and how it becomes colours 0..255 (`gen2seg_runtime.colors`)."""
-
-    name: str = "colors"
-    layout: str = "NCHW"
-    dtype: str = "float32"
-    normalization: str = "fixed"
-    range: tuple[float, ...] | None = (0.0, 255.0)  # used by "fixed" only
-    gamma: float | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, reader: Reader) -> Self:
-        spec = cls(
-            name=reader.text("name"),
-            layout=reader.text("layout", choices=("NCHW",)),
-            dtype=reader.text("dtype", choices=("float32",)),
-            normalization=reader.text("normalization", choices=("fixed", "sd", "mae")),
-            range=reader.numbers("range", 2, nullable=True),
-            gamma=reader.number("gamma", above=0.0, default=None, nullable=True),
-            extra=reader.rest(),
-        )
-        if spec.range is None and spec.normalization == "fixed":
-            reader.fail("range", 'two numbers, since the normalization is "fixed"', None)
-        if spec.range is not None and not spec.range[0] < spec.range[1]:
-            reader.fail("range", "a lower bound below the upper one", spec.range)
-        return spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,6 +134,7 @@ class PrecisionSpec:
     weights: str = "float32"
     compute: str = "float32"
     wide_nodes: tuple[str, ...] = ()
+    plan: Mapping[str, Any] = field(default_factory=dict)  # why they stay wide, as measured
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -255,13 +143,51 @@ class PrecisionSpec:
             weights=reader.text("weights"),
             compute=reader.text("compute"),
             wide_nodes=reader.texts("wide_nodes", default=[]),
+            plan=reader.mapping("plan", default={}),
+            extra=reader.rest(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSpec:
+    """One network of the chain: float32 (N, C, H, W) in and out, whatever it computes in.
+
+    The first stage takes the picture, each other one what the stage before it gave, and the last one gives
+    the raw colours.
+    """
+
+    name: str
+    path: str  # its ONNX graph, listed in `files` with role "model"
+    input: str  # names of the graph's tensors
+    output: str
+    precision: PrecisionSpec = field(default_factory=PrecisionSpec)
+    artifacts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # backend -> listed files made for it
+    facts: Mapping[str, Any] = field(default_factory=dict)  # backend -> how its artifact was made: key, checks, ...
+    backend: str | None = None  # what "auto" runs this stage with where it can; None: no preference
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        return cls(
+            name=reader.text("name", pattern=_NAME),
+            path=reader.custom("path", "a relative path inside the bundle", checked_path),
+            input=reader.text("input"),
+            output=reader.text("output"),
+            precision=PrecisionSpec.read(reader.section("precision")),
+            artifacts=reader.custom("artifacts", "lists of relative paths by backend", _artifacts, default={}),
+            facts=reader.mapping("facts", default={}),
+            backend=reader.text("backend", pattern=_NAME, default=None, nullable=True),
             extra=reader.rest(),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileRecord:
-    """One file of the bundle. Roles used here: "model", "model_data" (external weights), "golden"."""
+    """One file of the bundle.
+
+    Roles: "model" (an ONNX graph), "model_data" (external weights of a graph in the same folder),
+    "artifact" (made from a graph for one backend), "golden", "kernel".
+    """
 
     path: str
     role: str
@@ -316,6 +242,7 @@ class Manifest:
     prompt: PromptSpec = field(default_factory=PromptSpec)
     instances: InstanceSpec = field(default_factory=InstanceSpec)
     precision: PrecisionSpec = field(default_factory=PrecisionSpec)
+    stages: tuple[StageSpec, ...] = ()  # empty: one stage, see `chain`
     folded: Mapping[str, Any] = field(default_factory=dict)
     goldens: tuple[GoldenRecord, ...] = ()
     verification: Mapping[str, Any] = field(default_factory=dict)
@@ -367,6 +294,7 @@ class Manifest:
             precision=PrecisionSpec.read(
                 reader.section("precision", default={"weights": "float32", "compute": "float32"})
             ),
+            stages=tuple(StageSpec.read(item) for item in reader.items("stages", default=[])),
             folded=reader.mapping("folded", default={}),
             files=tuple(FileRecord.read(item) for item in reader.items("files")),
             goldens=tuple(GoldenRecord.read(item) for item in reader.items("goldens", default=[])),
@@ -388,6 +316,21 @@ class Manifest:
             raise BundleSchemaError(f"{MANIFEST_NAME}: cannot be written as JSON: {error}") from error
         Manifest.from_json(text)
         return text
+
+    @property
+    def chain(self) -> tuple[StageSpec, ...]:
+        """The networks in the order they run; a manifest without stages has one, "network", the model's."""
+        if self.stages:
+            return self.stages
+        return (
+            StageSpec(
+                name="network",
+                path=self.model.path,
+                input=self.input.name,
+                output=self.output.name,
+                precision=self.precision,
+            ),
+        )
 
     def file(self, path: str) -> FileRecord:
         """The record of the file at `path`; KeyError if the manifest does not list it."""
@@ -411,7 +354,9 @@ def _plain(value: Any) -> Any:
         return record_to_dict(value)
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return dict(value) if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
 
 
 def checked_path(value: Any) -> str:
@@ -432,12 +377,15 @@ def checked_path(value: Any) -> str:
     return value
 
 
-def _buckets(value: Any) -> tuple[tuple[int, int], ...]:
-    buckets = tuple((height, width) for height, width in value)
-    for side in (side for bucket in buckets for side in bucket):
-        if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= 1 << 16:
-            raise ValueError(side)
-    return buckets
+def _artifacts(value: Any) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, dict):
+        raise TypeError("artifacts are an object")
+    result = {}
+    for name, paths in value.items():
+        if not re.fullmatch(_NAME, name) or not isinstance(paths, list) or not paths:
+            raise ValueError(name)
+        result[name] = tuple(checked_path(path) for path in paths)
+    return result
 
 
 def _background(value: Any) -> float:
@@ -457,7 +405,28 @@ def _check_files(manifest: Manifest, where: str) -> None:
     listed = {record.path: record.role for record in manifest.files}
     if listed.get(manifest.model.path) != "model":
         raise BundleSchemaError(f'{where}.files: {manifest.model.path!r} must be listed with role "model"')
+    _check_stages(manifest, listed, where)
     for golden in manifest.goldens:
         for path in (golden.image, golden.colors):
             if path not in listed:
                 raise BundleSchemaError(f"{where}.goldens: {path!r} is not listed in files")
+
+
+def _check_stages(manifest: Manifest, listed: Mapping[str, str], where: str) -> None:
+    if not manifest.stages:
+        return
+    names = [stage.name for stage in manifest.stages]
+    if len(set(names)) != len(names):
+        raise BundleSchemaError(f"{where}.stages: expected a name of its own for each stage, found {names}")
+    ends = (manifest.stages[0].path, manifest.stages[0].input, manifest.stages[-1].output)
+    promised = (manifest.model.path, manifest.input.name, manifest.output.name)
+    if ends != promised:
+        raise BundleSchemaError(
+            f"{where}.stages: the model's path, the input's and the output's name are {promised}, the chain has {ends}"
+        )
+    for stage in manifest.stages:
+        if listed.get(stage.path) != "model":
+            raise BundleSchemaError(f'{where}.files: {stage.path!r} must be listed with role "model"')
+        for path in (path for paths in stage.artifacts.values() for path in paths):
+            if path not in listed:
+                raise BundleSchemaError(f"{where}.stages: {path!r} of stage {stage.name!r} is not listed in files")

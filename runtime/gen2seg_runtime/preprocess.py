@@ -25,21 +25,48 @@ class Geometry:
 
 def plan_geometry(image_size: tuple[int, int], spec: InputSpec) -> Geometry:
     """The sizes for a picture of (height, width) `image_size` >= 1."""
-    content = spec.buckets[0] if spec.resize.rule == "fixed" else _longest_side(image_size, spec.resize)
-    multiple = spec.pad.multiple
-    padded = (-(-content[0] // multiple) * multiple, -(-content[1] // multiple) * multiple)
-    return Geometry(image_size, content, padded)
+    if spec.resize.rule == "longest_side":
+        content = _longest_side(image_size, spec.resize)
+        multiple = spec.pad.multiple
+        padded = (-(-content[0] // multiple) * multiple, -(-content[1] // multiple) * multiple)
+        return Geometry(image_size, content, padded)
+    bucket = choose_bucket(image_size, spec.buckets)
+    content = bucket if spec.resize.rule == "fixed" else _inside(image_size, bucket)
+    return Geometry(image_size, content, bucket)
+
+
+def choose_bucket(size: tuple[int, int], buckets: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+    """The bucket that a picture of (height, width) `size`, fitted into it, fills best; the first of equals.
+
+    The share that a picture h×w fills of a bucket H×W is min(H·w, W·h) / max(H·w, W·h), before rounding: how
+    near their aspect ratios are, whatever their sizes. It is compared in whole numbers.
+    """
+    best, (most, whole) = buckets[0], (0, 1)
+    for bucket in buckets:
+        low, high = sorted((bucket[0] * size[1], bucket[1] * size[0]))
+        if low * whole > most * high:
+            best, (most, whole) = bucket, (low, high)
+    return best
+
+
+def _inside(size: tuple[int, int], bucket: tuple[int, int]) -> tuple[int, int]:
+    """The largest (height, width) with the aspect ratio of `size` inside the bucket."""
+    height, width = size
+    if bucket[0] * width <= bucket[1] * height:  # the height is what limits
+        return bucket[0], _scaled(width, bucket[0], height)
+    return _scaled(height, bucket[1], width), bucket[1]
 
 
 def _longest_side(size: tuple[int, int], rule: ResizeSpec) -> tuple[int, int]:
     longest = max(size)
     target = min(max(longest, rule.enlarge_below), rule.size)
 
-    def scaled(side: int) -> int:
-        # side * target / longest, rounded to nearest, halves up, without floats
-        return max(1, (2 * side * target + longest) // (2 * longest))
+    return _scaled(size[0], target, longest), _scaled(size[1], target, longest)
 
-    return scaled(size[0]), scaled(size[1])
+
+def _scaled(side: int, target: int, whole: int) -> int:
+    """side · target / whole, rounded to nearest, halves up, without floats; at least 1."""
+    return max(1, (2 * side * target + whole) // (2 * whole))
 
 
 def network_input(rgb: np.ndarray, spec: InputSpec, geometry: Geometry) -> np.ndarray:
@@ -53,16 +80,31 @@ def network_input(rgb: np.ndarray, spec: InputSpec, geometry: Geometry) -> np.nd
         (1, 3, ph, pw) float32, C-contiguous.
     """
     height, width = geometry.content
-    if geometry.content != geometry.image:
-        # PIL's bilinear filter widens with the factor (antialias) and is the same on every machine.
-        rgb = np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
     order = (0, 1, 2) if spec.color_order == "RGB" else (2, 1, 0)
     x = np.empty((1, 3, *geometry.padded), np.float32)
-    levels = np.arange(256, dtype=np.float32) / np.float32(spec.scale)
-    for channel, source in enumerate(order):
-        # 256 levels: a table gives the same float32 as the formula, in a fraction of the time.
-        table = (levels - np.float32(spec.mean[channel])) / np.float32(spec.std[channel])
-        x[0, channel, :height, :width] = table[rgb[..., source]]
+    if geometry.content == geometry.image:
+        _fill_levels(x[0, :, :height, :width], rgb[..., order], spec)
+    elif spec.resize.interpolation == "bilinear_antialias":
+        # PIL's bilinear filter widens with the factor (antialias) and is the same on every machine.
+        resized = np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
+        _fill_levels(x[0, :, :height, :width], resized[..., order], spec)
+    else:
+        for channel, source in enumerate(order):
+            # The same filter on float32 (mode F): no value is rounded to a whole number.
+            plane = Image.fromarray(rgb[..., source].astype(np.float32))
+            values = np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR)) / np.float32(spec.scale)
+            x[0, channel, :height, :width] = _normalized(values, spec, channel)
     x[:, :, :height, width:] = x[:, :, :height, width - 1 : width]
     x[:, :, height:] = x[:, :, height - 1 : height]
     return x
+
+
+def _fill_levels(target: np.ndarray, rgb: np.ndarray, spec: InputSpec) -> None:
+    levels = np.arange(256, dtype=np.float32) / np.float32(spec.scale)
+    for channel in range(3):
+        # 256 levels: a table gives the same float32 as the formula, in a fraction of the time.
+        target[channel] = _normalized(levels, spec, channel)[rgb[..., channel]]
+
+
+def _normalized(values: np.ndarray, spec: InputSpec, channel: int) -> np.ndarray:
+    return (values - np.float32(spec.mean[channel])) / np.float32(spec.std[channel])

@@ -22,7 +22,8 @@ from gen2seg_export.parity import (
 from gen2seg_export.pipeline import ExportReport
 from gen2seg_export.reference import reference_colors, reference_input, target_size
 from gen2seg_export.source import Source, random_source
-from gen2seg_runtime.manifest import InputSpec, ResizeSpec
+from gen2seg_runtime.manifest import InputSpec, PadSpec, ResizeSpec
+from gen2seg_runtime.preprocess import network_input, plan_geometry
 from gen2seg_runtime.segmenter import Segmenter
 
 
@@ -81,7 +82,22 @@ def test_every_figure_is_gated(change: dict, message: str):
 )
 def test_target_size(size: tuple[int, int], expected: tuple[int, int]):
     spec = InputSpec(resize=ResizeSpec(size=640, enlarge_below=384))
-    assert target_size(*size, spec) == expected
+    assert target_size(*size, spec)[0] == expected
+
+
+@pytest.mark.parametrize("rule", ["longest_side", "fit", "fixed"])
+@pytest.mark.parametrize("interpolation", ["bilinear_antialias", "bilinear_antialias_float"])
+def test_both_ways_to_the_network_input_agree(rule: str, interpolation: str):
+    resize = ResizeSpec(rule=rule, size=64, enlarge_below=64, interpolation=interpolation)
+    spec = InputSpec(resize=resize, pad=PadSpec(multiple=8), buckets=((48, 64), (64, 64), (64, 40)), color_order="BGR")
+    random = np.random.default_rng(3)
+    for size in ((30, 41), (200, 311), (64, 48), (48, 64), (99, 99), (7, 150), (1, 3)):
+        image = random.integers(0, 256, (*size, 3), dtype=np.uint8)
+        geometry = plan_geometry(size, spec)
+        x, content = reference_input(image, spec)
+        assert content == geometry.content
+        # 2e-5 of the range -1..1: two float32 filters that sum in another order.
+        np.testing.assert_allclose(x.numpy(), network_input(image, spec, geometry), atol=2e-5)
 
 
 def test_reference_input_by_hand():

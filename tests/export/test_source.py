@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gen2seg.training.checkpoint import CheckpointError
+from gen2seg.errors import CheckpointError
 from gen2seg_export.source import Source, load_source, random_source
 from gen2seg_runtime.errors import Gen2SegError
 

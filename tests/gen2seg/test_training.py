@@ -17,8 +17,9 @@ from gen2seg.backbones import BackboneError, get_backbone
 from gen2seg.backbones.tiny import TinyNet
 from gen2seg.config import ConfigError, DataConfig, OptimizerConfig, StageConfig, TrainConfig, load_config
 from gen2seg.data.batches import SceneBatches, open_batches
+from gen2seg.errors import CheckpointError
 from gen2seg.training import cli_entry
-from gen2seg.training.checkpoint import CheckpointError, load_weights, save_weights
+from gen2seg.training.checkpoint import load_weights, save_weights
 from gen2seg.training.run import _begin, _steps, train
 from gen2seg.training.schedule import lr_factor
 from gen2seg.training.state import list_checkpoints

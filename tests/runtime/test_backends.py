@@ -68,14 +68,13 @@ def test_number_format_must_be_that_of_the_manifest(make_bundle: BundleMaker):
         open_backend(Bundle.open(make_bundle(files=files)))
 
 
-def test_external_weights_come_from_verified_memory(make_bundle: BundleMaker, tmp_path: Path):
+def test_external_weights_come_from_verified_memory(make_bundle: BundleMaker):
     graph = painting_graph(external=True).SerializeToString()
     weights = np.array([127.5], np.float32).tobytes()
     root = make_bundle(
         files={"net/model.onnx": ("model", graph), "net/weights.bin": ("model_data", weights)}, change=_in_net
     )
     bundle = Bundle.open(root)
-    assert bundle.external_data() == {"weights.bin": weights}
     backend = open_backend(bundle)
     x = np.zeros((1, 3, 32, 32), np.float32)
     np.testing.assert_allclose(backend.run(x), 127.5)

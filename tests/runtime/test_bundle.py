@@ -26,25 +26,25 @@ def test_opens_and_hands_out_verified_bytes(root: Path):
     bundle = Bundle.open(root)
     assert bundle.id == sha256((root / "bundle.json").read_bytes())
     assert bundle.root == root
-    assert bundle.model_bytes == b"the graph"
+    assert bundle.read("model.onnx") == b"the graph"
     assert bundle.read("goldens/a.bin") == b"golden"
-    assert bundle.external_data() == {}
+    assert bundle.external_data(bundle.manifest.chain[0]) == {}
 
 
 def test_released_bytes_are_verified_again(root: Path):
     bundle = Bundle.open(root)
     bundle.release()
-    assert bundle.model_bytes == b"the graph"
+    assert bundle.read("model.onnx") == b"the graph"
     bundle.release()
     (root / "model.onnx").write_bytes(b"THE graph")
     with pytest.raises(BundleIntegrityError, match="SHA-256"):
-        _ = bundle.model_bytes
+        bundle.read("model.onnx")
 
 
 def test_model_bytes_are_those_that_were_checked(root: Path):
     bundle = Bundle.open(root)
     (root / "model.onnx").write_bytes(b"THE graph")
-    assert bundle.model_bytes == b"the graph"
+    assert bundle.read("model.onnx") == b"the graph"
 
 
 def flip_byte(path: Path) -> None:
@@ -111,7 +111,29 @@ def test_file_as_folder_is_missing(root: Path):
 
 def test_hard_links_are_fine(root: Path, tmp_path: Path):
     os.link(root / "model.onnx", tmp_path / "cache")
-    assert Bundle.open(root).model_bytes == b"the graph"
+    assert Bundle.open(root).read("model.onnx") == b"the graph"
+
+
+def test_weights_are_mapped_from_the_file_that_was_checked(make_bundle: BundleMaker):
+    files = FILES | {"a.data": ("model_data", b"weights"), "b.data": ("model_data", b"more"), "c": ("artifact", b"")}
+    root = make_bundle(files=files)
+    bundle = Bundle.open(root)
+    (root / "new").write_bytes(b"WEIGHTS")
+    (root / "new").replace(root / "a.data")
+    data = bundle.external_data(bundle.manifest.chain[0])
+    assert {name: bytes(content) for name, content in data.items()} == {"a.data": b"weights", "b.data": b"more"}
+    assert all(content.readonly for content in data.values())
+    assert bytes(bundle.buffer("c")) == b""
+    bundle.release()  # what was handed out stays; what is asked for again is verified again
+    assert bytes(data["a.data"]) == b"weights"
+    with pytest.raises(BundleIntegrityError, match=r"a\.data.*SHA-256"):
+        bundle.buffer("a.data")
+
+
+def test_outside_names_of_a_stage_in_a_folder(make_bundle: BundleMaker):
+    files = {"net/model.onnx": ("model", b"g"), "net/w": ("model_data", b"w"), "v": ("model_data", b"v")}
+    bundle = Bundle.open(make_bundle(lambda m: m["model"].update(path="net/model.onnx"), files))
+    assert set(bundle.external_data(bundle.manifest.chain[0])) == {"w", "../v"}
 
 
 @pytest.mark.parametrize("path", ["../outside.onnx", "/etc/hostname", "goldens/../../outside.onnx"])

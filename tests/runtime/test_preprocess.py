@@ -86,3 +86,77 @@ def test_resize_is_antialiased():
     np.testing.assert_allclose((x[0, :, :4].transpose(1, 2, 0) / 2 + 0.5) * 255, expected, atol=1e-3)
     # halving mixes neighbours: without antialiasing stripes of 0 and 200 would remain
     assert np.ptp(expected[:, 2:-2]) <= 60
+
+
+BUCKETS = ((480, 640), (576, 768), (768, 768), (640, 480))
+
+
+@pytest.mark.parametrize(
+    ("image", "content", "padded"),
+    [
+        ((480, 640), (480, 640), (480, 640)),  # exactly; 576×768 has the same shape and comes later
+        ((1200, 1600), (480, 640), (480, 640)),
+        ((333, 500), (426, 640), (480, 640)),  # 426.24
+        ((100, 100), (768, 768), (768, 768)),
+        ((90, 100), (691, 768), (768, 768)),  # 691.2: 0.9 full, 480×640 would be 0.83
+        ((100, 90), (768, 691), (768, 768)),
+        ((1000, 700), (640, 448), (640, 480)),
+        ((1, 5000), (1, 640), (480, 640)),  # 0.128 becomes 1
+        ((5000, 1), (640, 1), (640, 480)),
+        ((1, 1280), (1, 640), (480, 640)),  # 0.5 is rounded up
+    ],
+)
+def test_fit(image: tuple[int, int], content: tuple[int, int], padded: tuple[int, int]):
+    spec = dataclasses.replace(SPEC, resize=ResizeSpec(rule="fit"), buckets=BUCKETS, dynamic=False)
+    geometry = plan_geometry(image, spec)
+    assert (geometry.image, geometry.content, geometry.padded) == (image, content, padded)
+
+
+def test_fixed_takes_the_nearest_of_several_shapes():
+    spec = dataclasses.replace(SPEC, resize=ResizeSpec(rule="fixed"), buckets=BUCKETS, dynamic=False)
+    assert plan_geometry((100, 99), spec).content == (768, 768)
+    assert plan_geometry((400, 300), spec).padded == (640, 480)
+
+
+def test_the_longer_side_always_comes_to_size():
+    spec = dataclasses.replace(SPEC, resize=ResizeSpec(size=768, enlarge_below=768), pad=PadSpec(multiple=8))
+    assert plan_geometry((100, 50), spec).content == (768, 384)
+    assert plan_geometry((3000, 4001), spec).content == (576, 768)
+    assert plan_geometry((768, 767), spec).content == (768, 767)
+
+
+def test_fit_repeats_the_edge_into_the_rest_of_the_bucket():
+    spec = dataclasses.replace(
+        SPEC, resize=ResizeSpec(rule="fit"), pad=PadSpec(multiple=2), buckets=((4, 6),), dynamic=False
+    )
+    rgb = np.random.default_rng(0).integers(0, 256, (4, 2, 3), dtype=np.uint8)
+    x = network_input(rgb, spec, plan_geometry((4, 2), spec))
+    assert x.shape == (1, 3, 4, 6)
+    np.testing.assert_array_equal(x[..., 2:], np.repeat(x[..., 1:2], 4, axis=3))
+
+
+def test_float_interpolation_rounds_nothing():
+    resize = ResizeSpec(size=64, interpolation="bilinear_antialias_float")
+    spec = dataclasses.replace(SPEC, resize=resize, pad=PadSpec(multiple=1), scale=1.0, mean=(0, 0, 0), std=(1, 1, 1))
+    rgb = np.random.default_rng(0).integers(0, 256, (37, 128, 3), dtype=np.uint8)
+    geometry = plan_geometry((37, 128), spec)
+    x = network_input(rgb, spec, geometry)
+    rounded = dataclasses.replace(spec, resize=ResizeSpec(size=64))
+    difference = np.abs(x - network_input(rgb, rounded, geometry))
+    assert 0.4 < difference.max() <= 1.01  # PIL rounds after each of two passes
+    # Halving along one axis by hand: weights 1, 3, 3, 1 of eight.
+    row = rgb[:1, :8, 0].repeat(4, 0)
+    wide = np.repeat(row[..., None], 3, axis=2)
+    small = dataclasses.replace(spec, resize=dataclasses.replace(resize, rule="fixed"), buckets=((4, 4),))
+    got = network_input(wide, small, plan_geometry((4, 8), small))[0, 0, 0]
+    expected = row[0].astype(float) @ np.array([[3, 3, 1, 0, 0, 0, 0, 0], [0, 1, 3, 3, 1, 0, 0, 0]]).T
+    np.testing.assert_allclose(got[:2], expected / [7, 8], rtol=1e-5)
+
+
+def test_float_interpolation_keeps_a_picture_of_the_right_size():
+    resize = ResizeSpec(size=64, interpolation="bilinear_antialias_float")
+    plain = dataclasses.replace(SPEC, resize=ResizeSpec(size=64))
+    rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    geometry = plan_geometry((48, 64), plain)
+    got = network_input(rgb, dataclasses.replace(plain, resize=resize), geometry)
+    np.testing.assert_array_equal(got, network_input(rgb, plain, geometry))

@@ -96,7 +96,7 @@ def test_nan_from_the_network_names_the_stage(make_bundle: BundleMaker, squares:
         if tensor.name == "scale":
             tensor.raw_data = np.array([np.nan], np.float32).tobytes()
     root = make_bundle(files={"model.onnx": ("model", model.SerializeToString())})
-    with pytest.raises(NetworkOutputError, match="network output"):
+    with pytest.raises(NetworkOutputError, match="stage 'network'"):
         Segmenter.open(root).encode(squares)
 
 
@@ -106,6 +106,9 @@ def test_wrong_shape_from_the_network_is_refused(segmenter: Segmenter, squares: 
 
         def run(self, x: np.ndarray) -> np.ndarray:
             return x[:, :, ::2]
+
+        def run_stages(self, x: np.ndarray) -> dict[str, np.ndarray]:
+            return {"network": self.run(x)}
 
     with pytest.raises(NetworkOutputError, match=r"network output: expected \(1, 3, 64, 96\)"):
         Segmenter(segmenter.bundle, Halving()).encode(squares)

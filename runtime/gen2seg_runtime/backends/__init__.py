@@ -1,22 +1,27 @@
-"""What runs the network: one protocol, one registry, one look-up."""
+"""What runs the networks of a bundle: `open_backend` gives the whole chain as one `Backend`.
 
-from collections.abc import Callable
-from importlib import import_module
+A backend opens one stage (`stage.py`), the registry knows them by name (`registry.py`), and the chain
+composes them (`chain.py`).
+"""
+
 from typing import Protocol
 
 import numpy as np
 
+from gen2seg_runtime.backends.chain import Chain
+from gen2seg_runtime.backends.registry import BACKENDS, DEFAULT_BACKEND, can_run, get_backend, open_stage
+from gen2seg_runtime.backends.stage import StageSession as StageSession
 from gen2seg_runtime.bundle import Bundle
-from gen2seg_runtime.errors import BackendError
+from gen2seg_runtime.manifest import StageSpec
 from gen2seg_runtime.threads import thread_count
 
 
 class Backend(Protocol):
-    """An opened network.
+    """The opened networks of a bundle.
 
     Attributes:
-        name: as in the registry.
-        device: where it runs, in words ("cpu").
+        name: as in the registry; several joined by "+" where the stages run in different libraries.
+        device: where they run, in words ("cpu").
     """
 
     name: str
@@ -27,34 +32,46 @@ class Backend(Protocol):
 
         Raises:
             BackendError: the library refused to run.
+            NetworkOutputError: a stage gave NaN or infinity; the message names it.
         """
         ...
 
-
-# name -> module and function (bundle, threads) -> Backend; the module is imported when it is asked for
-_REGISTRY = {"onnxruntime": ("gen2seg_runtime.backends.onnxruntime", "OnnxRuntimeBackend")}
-DEFAULT_BACKEND = "onnxruntime"
+    def run_stages(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """As `run`, but returns what each stage gave, by its name, for verification."""
+        ...
 
 
 def available_backends() -> tuple[str, ...]:
     """The names that `open_backend` knows (its library may still be missing)."""
-    return tuple(sorted(_REGISTRY))
+    return tuple(sorted(BACKENDS))
+
+
+def usable_backends(bundle: Bundle) -> tuple[str, ...]:
+    """The names of those that can run every stage of this bundle here."""
+    chain = bundle.manifest.chain
+    return tuple(name for name in available_backends() if all(can_run(name, stage) for stage in chain))
 
 
 def open_backend(bundle: Bundle, name: str = "auto", threads: int | None = None) -> Backend:
-    """Open the network of a bundle.
+    """Open the networks of a bundle.
 
     Args:
         bundle: a verified bundle.
-        name: a registered name, or "auto" for the one that runs everywhere.
+        name: a registered name for all stages, or "auto": for each stage the backend it prefers where that can
+            run it here, else ONNX Runtime, which runs everything.
         threads: see `gen2seg_runtime.threads.thread_count`.
     Raises:
-        BackendError: unknown name, missing library, or the library refuses the model.
+        BackendError: unknown name, a missing library or artifact, or the library refuses a model.
     """
-    if name == "auto":
-        name = DEFAULT_BACKEND
-    if name not in _REGISTRY:
-        raise BackendError(f"unknown backend {name!r}; this version has: auto, {', '.join(available_backends())}")
-    module, function = _REGISTRY[name]
-    opener: Callable[[Bundle, int], Backend] = getattr(import_module(module), function)
-    return opener(bundle, thread_count(threads))
+    if name != "auto":
+        get_backend(name)
+    count = thread_count(threads)
+    sessions = []
+    for stage in bundle.manifest.chain:
+        chosen = _preferred(stage) if name == "auto" else name
+        sessions.append((stage.name, open_stage(chosen, bundle, stage, count)))
+    return Chain(sessions)
+
+
+def _preferred(stage: StageSpec) -> str:
+    return stage.backend if stage.backend is not None and can_run(stage.backend, stage) else DEFAULT_BACKEND

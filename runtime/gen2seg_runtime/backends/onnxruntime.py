@@ -6,21 +6,23 @@ import numpy as np
 
 from gen2seg_runtime.bundle import Bundle
 from gen2seg_runtime.errors import BackendError
+from gen2seg_runtime.manifest import StageSpec
 
 _ERRORS_ONLY = 3
 
 
-class OnnxRuntimeBackend:
-    """The graph of a bundle in an ONNX Runtime session on the CPU.
+class OnnxRuntimeStage:
+    """A graph of a bundle in an ONNX Runtime session on the CPU.
 
     The session is made from the very bytes that were digested. External weights (files with role
-    "model_data") are handed over from memory too; a graph that refers to any other file is refused.
+    "model_data") are handed over as mapped memory of the verified files, which the system can drop again: only
+    what the session keeps in a layout of its own is copied. A graph that refers to any other file is refused.
     """
 
-    name = "onnxruntime"
+    backend = "onnxruntime"
     device = "cpu"
 
-    def __init__(self, bundle: Bundle, threads: int):
+    def __init__(self, bundle: Bundle, stage: StageSpec, threads: int):
         """Open the session.
 
         Raises:
@@ -32,27 +34,30 @@ class OnnxRuntimeBackend:
         except ImportError as error:
             raise BackendError("the onnxruntime backend needs: pip install onnxruntime") from error
         options = _session_options(onnxruntime, threads)
-        external = bundle.external_data()
+        # Kept as long as the session: it may read weights from the mapping at any time.
+        self._external = bundle.external_data(stage)
         try:
-            if external:
+            if self._external:
+                buffers = list(self._external.values())
                 options.add_external_initializers_from_files_in_memory(
-                    list(external), list(external.values()), [len(data) for data in external.values()]
+                    list(self._external), buffers, [len(data) for data in buffers]
                 )
             self._session: Any = onnxruntime.InferenceSession(
-                bundle.model_bytes, options, providers=["CPUExecutionProvider"]
+                bundle.read(stage.path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its errors share no base class
-            raise BackendError(f"{bundle.root}: onnxruntime refuses the model: {error}") from error
-        self._input = bundle.manifest.input.name
-        self._output = bundle.manifest.output.name
-        _check_names(self._session, self._input, self._output, bundle)
+            raise BackendError(f"{bundle.root / stage.path}: onnxruntime refuses the model: {error}") from error
+        self._stage = stage
+        _check_names(self._session, stage, bundle)
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """(N, 3, H, W) float32 -> (N, 3, H, W) float32; see `Backend.run`."""
+        """(N, C, H, W) float32 -> (N, C', H', W') float32; see `StageSession.run`."""
         try:
-            return self._session.run([self._output], {self._input: x})[0]
+            return self._session.run([self._stage.output], {self._stage.input: x})[0]
         except Exception as error:  # its errors share no base class
-            raise BackendError(f"onnxruntime failed on an input of shape {x.shape}: {error}") from error
+            raise BackendError(
+                f"onnxruntime failed on an input of shape {x.shape} for stage {self._stage.name!r}: {error}"
+            ) from error
 
 
 def _session_options(onnxruntime: Any, threads: int) -> Any:
@@ -67,11 +72,11 @@ def _session_options(onnxruntime: Any, threads: int) -> Any:
     return options
 
 
-def _check_names(session: Any, input_name: str, output_name: str, bundle: Bundle) -> None:
+def _check_names(session: Any, stage: StageSpec, bundle: Bundle) -> None:
     inputs = {item.name: item.type for item in session.get_inputs()}
     outputs = {item.name: item.type for item in session.get_outputs()}
-    if inputs != {input_name: "tensor(float)"} or outputs.get(output_name) != "tensor(float)":
+    if inputs != {stage.input: "tensor(float)"} or outputs.get(stage.output) != "tensor(float)":
         raise BackendError(
-            f"{bundle.root}: the manifest promises a float32 input {input_name!r} and output "
-            f"{output_name!r}, the graph has inputs {inputs} and outputs {outputs}"
+            f"{bundle.root / stage.path}: the manifest promises a float32 input {stage.input!r} and output "
+            f"{stage.output!r}, the graph has inputs {inputs} and outputs {outputs}"
         )

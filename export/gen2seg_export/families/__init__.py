@@ -1,0 +1,1 @@
+"""Each backbone as an ExportModel: read or built at random, specialised, with its reference and its terms."""

@@ -1,0 +1,143 @@
+"""Read `sd2` from a directory in the diffusers layout, or from the hub."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor
+
+from gen2seg.backbones.hub import check_class, fill_module, read_config, read_tensors, resolve_folder, tensor_files
+from gen2seg.errors import LayoutError
+
+from .parts import Sd2Parts, Vae, check_fit, vae_scaling
+from .scheduler import build_scheduler, one_step, step_warnings
+from .text import TEXT_FILE, folder_text, read_text
+
+GEN2SEG_HUB_ID = "reachomk/gen2seg-sd"
+BASE_HUB_ID = "stabilityai/stable-diffusion-2"
+TAESD_HUB_ID = "madebyollin/taesd"
+RECORD_FILE = "gen2seg.json"  # what this project adds to the layout: whether the weights were ever trained
+
+_STEM = "diffusion_pytorch_model"
+_VAES: dict[str, type[Any]] = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
+_OLD_ATTENTION = re.compile(r"(.*\.attentions\.\d+)\.(query|key|value|proj_attn)\.(weight|bias)")
+_NEW_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+
+def load_sd2(
+    source: str | Path = GEN2SEG_HUB_ID,
+    *,
+    vae: str = "full",
+    text_embedding: str | Path | None = None,
+    scheduler: Mapping[str, Any] | None = None,
+    allow_pickle: bool = False,
+) -> Sd2Parts:
+    """Read the parts of a checkpoint. Nothing is assumed that its files say.
+
+    Args:
+        source: a folder with unet/, vae/, scheduler/, and text_encoder/ + tokenizer/ (or text_embedding.safetensors);
+            or a hub id.
+        vae: "full" for the checkpoint's own, "taesd" for the light one of the hub, or the folder of another
+            (`AutoencoderKL` or `AutoencoderTiny`).
+        text_embedding: a safetensors file with the empty prompt's embedding, in place of the text encoder.
+        scheduler: changes of the scheduler's configuration (training sets the spacing by it); None takes it as it is.
+        allow_pickle: read `.bin` files where there are no safetensors.
+    Raises:
+        CheckpointError: a file is missing, damaged or of another model; see `gen2seg.errors` for the kinds.
+    """
+    kinds = ["safetensors", "bin"] if allow_pickle else ["safetensors"]
+    wanted = ["model_index.json", RECORD_FILE, "unet/config.json", "scheduler/scheduler_config.json"]
+    wanted += [f"unet/*.{kind}*" for kind in kinds]
+    if vae == "full":
+        wanted += ["vae/config.json", *(f"vae/*.{kind}*" for kind in kinds)]
+    if text_embedding is None:
+        wanted += ["tokenizer/*", "text_encoder/config.json", *(f"text_encoder/*.{kind}*" for kind in kinds)]
+        wanted += [f"{TEXT_FILE}.safetensors"]
+    folder = resolve_folder(source, wanted)
+    if not (folder / "unet").is_dir():
+        names = sorted(path.name for path in folder.iterdir())
+        raise LayoutError(
+            f"{folder}: expected the diffusers layout (unet/, vae/, scheduler/, text_encoder/, tokenizer/), "
+            f"got {', '.join(names[:8]) or 'an empty folder'}"
+        )
+    where = folder / "scheduler" / "scheduler_config.json"
+    settings = read_config(where.parent, where.name)
+    steps = build_scheduler({**settings, **(scheduler or {})}, where)
+
+    unet, files = _load_network(folder / "unet", {"UNet2DConditionModel": UNet2DConditionModel}, allow_pickle)
+    if vae == "full":
+        coder, more = load_vae(folder / "vae", allow_pickle=allow_pickle)
+    else:
+        coder, more = load_vae(TAESD_HUB_ID if vae == "taesd" else vae, allow_pickle=allow_pickle)
+    text = folder_text(folder, allow_pickle) if text_embedding is None else read_text(text_embedding)
+    check_fit(unet, coder, text)
+    state = _state(folder)
+    return Sd2Parts(
+        unet=unet,
+        vae=coder,
+        scheduler=steps,
+        text=text,
+        state=state,
+        description=_describe(source, folder) if state == "trained" else "a checkpoint that records no training",
+        files=(*files, *more),
+        folder=folder,
+        warnings=step_warnings(one_step(steps)),
+    )
+
+
+def load_vae(source: str | Path, *, allow_pickle: bool = False) -> tuple[Vae, list[Path]]:
+    """Read a VAE from its own folder, from the vae/ of a checkpoint, or from the hub: (module, weight files).
+
+    Raises:
+        CheckpointError: as `load_sd2`.
+    """
+    kinds = ["safetensors", "bin"] if allow_pickle else ["safetensors"]
+    inside = [f"*.{kind}*" for kind in kinds]
+    folder = resolve_folder(source, ["config.json", *inside, "vae/config.json", *(f"vae/{name}" for name in inside)])
+    if not (folder / "config.json").is_file() and (folder / "vae").is_dir():
+        folder = folder / "vae"
+    vae, files = _load_network(folder, _VAES, allow_pickle)
+    vae_scaling(vae)
+    return vae, files
+
+
+def _load_network(folder: Path, kinds: Mapping[str, type[Any]], allow_pickle: bool) -> tuple[Any, list[Path]]:
+    """A network of diffusers in its folder, float32, in eval mode; and its files."""
+    config = read_config(folder)
+    kind = kinds[check_class(config, folder / "config.json", tuple(kinds))]
+    files = tensor_files(folder, _STEM, allow_pickle)
+    tensors = _renamed(read_tensors(folder, _STEM, allow_pickle))
+    try:
+        with torch.device("meta"):
+            module = kind.from_config(config)
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise LayoutError(f"{folder / 'config.json'}: cannot be built: {error}") from error
+    return fill_module(module, tensors, files[0]).eval(), files
+
+
+def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors under the attention names of today; older VAEs were saved with others."""
+    renamed = {}
+    for name, value in tensors.items():
+        match = _OLD_ATTENTION.fullmatch(name)
+        renamed[f"{match[1]}.{_NEW_ATTENTION[match[2]]}.{match[3]}" if match else name] = value
+    return renamed
+
+
+def _state(folder: Path) -> str:
+    if not (folder / RECORD_FILE).is_file():
+        return "trained"
+    state = read_config(folder, RECORD_FILE).get("state")
+    if state not in ("trained", "untrained"):
+        raise LayoutError(f"{folder / RECORD_FILE}: state must be 'trained' or 'untrained', got {json.dumps(state)}")
+    return state
+
+
+def _describe(source: str | Path, folder: Path) -> str:
+    return "a diffusers checkpoint" if folder == Path(source).expanduser() else f"{source} (hub)"
