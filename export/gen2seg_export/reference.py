@@ -49,8 +49,9 @@ def target_size(height: int, width: int, spec: InputSpec) -> tuple[tuple[int, in
     if spec.resize.rule == "longest_side":
         longest = max(height, width)
         wanted = min(max(longest, spec.resize.enlarge_below), spec.resize.size)
-        # In whole numbers and half up: floats and banker's rounding would part from the rule at ties.
-        content = _scaled(height, wanted, longest), _scaled(width, wanted, longest)
+        # In whole numbers: floats and banker's rounding would part from the rule at ties.
+        factor = Fraction(wanted, longest)
+        content = _rounded(height * factor, spec), _rounded(width * factor, spec)
         multiple = spec.pad.multiple
         return content, (content[0] + -content[0] % multiple, content[1] + -content[1] % multiple)
     picture = Fraction(height, width)
@@ -60,15 +61,11 @@ def target_size(height: int, width: int, spec: InputSpec) -> tuple[tuple[int, in
     if spec.resize.rule == "fixed":
         return bucket, bucket
     factor = min(Fraction(bucket[0], height), Fraction(bucket[1], width))
-    return (_half_up(height * factor), _half_up(width * factor)), bucket
+    return (_rounded(height * factor, spec), _rounded(width * factor, spec)), bucket
 
 
-def _half_up(value: Fraction) -> int:
-    return max(1, floor(value + Fraction(1, 2)))
-
-
-def _scaled(side: int, wanted: int, longest: int) -> int:
-    return max(1, (2 * side * wanted + longest) // (2 * longest))
+def _rounded(value: Fraction, spec: InputSpec) -> int:
+    return max(1, floor(value if spec.resize.rounding == "down" else value + Fraction(1, 2)))
 
 
 def truncated(raw: Tensor, content: tuple[int, int]) -> np.ndarray:

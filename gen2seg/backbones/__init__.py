@@ -49,15 +49,6 @@ def _build_tiny(architecture: dict[str, Any]) -> "nn.Module":
         raise BackboneError(f"tiny cannot be built with {architecture}: {error}") from error
 
 
-def _build_sd2(architecture: dict[str, Any]) -> "nn.Module":
-    from .sd2 import SD2, Sd2Net, random_sd2
-
-    try:
-        return Sd2Net(random_sd2(SD2.updated(architecture)))
-    except ValueError as error:
-        raise BackboneError(f"sd2 cannot be built with {architecture}: {error}") from error
-
-
 def _mae_builder(name: str) -> Callable[[dict[str, Any]], "nn.Module"]:
     def build(architecture: dict[str, Any]) -> "nn.Module":
         from .mae import MaeNet, mae_config
@@ -105,6 +96,28 @@ def _save_dino(module: "nn.Module", folder: Path) -> None:
     if not isinstance(module, DinoNet):
         raise BackboneError(f"expected a DinoNet, got {type(module).__name__}")
     save_dino(module, folder, overwrite=True)
+
+
+def _build_sd2(architecture: dict[str, Any]) -> "nn.Module":
+    from .sd2 import SD2, Sd2Net, random_sd2
+
+    tables = dict(architecture)
+    options = {name: tables.pop(name) for name in ("x0_sample", "text_tokens") if name in tables}
+    return Sd2Net(random_sd2(SD2.updated(tables)), **options)
+
+
+def _load_sd2(source: str | Path) -> "nn.Module":
+    from .sd2 import Sd2Net, load_sd2
+
+    return Sd2Net(load_sd2(source)).eval()
+
+
+def _save_sd2(module: "nn.Module", folder: Path) -> None:
+    from .sd2 import Sd2Net, save_sd2
+
+    if not isinstance(module, Sd2Net):
+        raise BackboneError(f"expected an Sd2Net, got {type(module).__name__}")
+    save_sd2(module.parts, folder, state="trained", overwrite=True)
 
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -157,12 +170,14 @@ BACKBONES = {
         std=(0.5, 0.5, 0.5),
         normalization="sd",
         prompt_mode="reference",
-        # The reference brings the longer side to 768; the distances are those of the manifest, nothing was tuned.
+        # The reference's working size; the distances are those of the manifest, nothing was tuned.
         defaults=BundleDefaults(
             size=768, enlarge_below=768, distance=40, instance_distance=40, background=40, min_area=16
         ),
         weights="reachomk/gen2seg-sd",
         base="stabilityai/stable-diffusion-2",
+        load=_load_sd2,
+        save=_save_sd2,
     ),
     "mae-b": _mae("mae-b", patch=16, weights=None, base="facebook/vit-mae-base"),
     "mae-h": _mae("mae-h", patch=14, weights="reachomk/gen2seg-mae-h", base="facebook/vit-mae-huge"),

@@ -7,6 +7,7 @@ from typing import Any, Self
 from gen2seg_runtime.strict_json import Reader
 
 INTERPOLATIONS = ("bilinear_antialias", "bilinear_antialias_float")
+ROUNDINGS = ("nearest", "down")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +16,7 @@ class ResizeSpec:
 
     "longest_side": the longer side becomes `size` pixels if it is longer, or `enlarge_below` if it
     is shorter than that (so it always becomes `size` where both are equal); otherwise the picture keeps
-    its size. The aspect ratio is kept, the shorter side is rounded to nearest (half up) and at least 1.
+    its size. The aspect ratio is kept, the shorter side is rounded by `rounding` and at least 1.
     "fit": as large as fits into one of `InputSpec.buckets`, the aspect ratio kept and rounded likewise; the
     rest of the bucket is filled by repeating the right and bottom edge. "fixed": exactly the size of the
     bucket, whatever the aspect ratio. Of several buckets both take the one that the picture fills best, the
@@ -30,6 +31,7 @@ class ResizeSpec:
     size: int = 640
     enlarge_below: int = 0
     interpolation: str = "bilinear_antialias"
+    rounding: str = "nearest"  # half up; or "down"
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -40,6 +42,7 @@ class ResizeSpec:
             size=size,
             enlarge_below=reader.integer("enlarge_below", 0, size, default=0),
             interpolation=reader.text("interpolation", choices=INTERPOLATIONS),
+            rounding=reader.text("rounding", choices=ROUNDINGS, default="nearest"),
             extra=reader.rest(),
         )
 

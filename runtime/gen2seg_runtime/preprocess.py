@@ -31,7 +31,7 @@ def plan_geometry(image_size: tuple[int, int], spec: InputSpec) -> Geometry:
         padded = (-(-content[0] // multiple) * multiple, -(-content[1] // multiple) * multiple)
         return Geometry(image_size, content, padded)
     bucket = choose_bucket(image_size, spec.buckets)
-    content = bucket if spec.resize.rule == "fixed" else _inside(image_size, bucket)
+    content = bucket if spec.resize.rule == "fixed" else _inside(image_size, bucket, spec.resize)
     return Geometry(image_size, content, bucket)
 
 
@@ -49,23 +49,25 @@ def choose_bucket(size: tuple[int, int], buckets: tuple[tuple[int, int], ...]) -
     return best
 
 
-def _inside(size: tuple[int, int], bucket: tuple[int, int]) -> tuple[int, int]:
+def _inside(size: tuple[int, int], bucket: tuple[int, int], rule: ResizeSpec) -> tuple[int, int]:
     """The largest (height, width) with the aspect ratio of `size` inside the bucket."""
     height, width = size
     if bucket[0] * width <= bucket[1] * height:  # the height is what limits
-        return bucket[0], _scaled(width, bucket[0], height)
-    return _scaled(height, bucket[1], width), bucket[1]
+        return bucket[0], _scaled(width, bucket[0], height, rule)
+    return _scaled(height, bucket[1], width, rule), bucket[1]
 
 
 def _longest_side(size: tuple[int, int], rule: ResizeSpec) -> tuple[int, int]:
     longest = max(size)
     target = min(max(longest, rule.enlarge_below), rule.size)
 
-    return _scaled(size[0], target, longest), _scaled(size[1], target, longest)
+    return _scaled(size[0], target, longest, rule), _scaled(size[1], target, longest, rule)
 
 
-def _scaled(side: int, target: int, whole: int) -> int:
-    """side · target / whole, rounded to nearest, halves up, without floats; at least 1."""
+def _scaled(side: int, target: int, whole: int, rule: ResizeSpec) -> int:
+    """side · target / whole, rounded by the rule (to nearest with halves up, or down), without floats; at least 1."""
+    if rule.rounding == "down":
+        return max(1, side * target // whole)
     return max(1, (2 * side * target + whole) // (2 * whole))
 
 

@@ -3,14 +3,26 @@
 from typing import Any
 
 import torch
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gen2seg.backbones.sd2.parts import vae_scaling
+from gen2seg.backbones.sd2.parts import Vae, vae_scaling
 from gen2seg_export.errors import ExportError
 
 from .attention import PixelAttention
 from .layers import Downsample, UpsampledConv, bias_of, conv, group_norm, residual_block, upsampling
+
+
+def specialize_vae(vae: Vae) -> tuple[nn.Module, nn.Module]:
+    """Encoder and decoder of diffusers' AutoencoderKL or AutoencoderTiny, in eval mode.
+
+    Raises:
+        ExportError: the VAE has parts that are not known here.
+    """
+    if isinstance(vae, AutoencoderTiny):
+        return TinyVaeEncoder(vae).eval(), TinyVaeDecoder(vae).eval()
+    return VaeEncoder(vae).eval(), VaeDecoder(vae).eval()
 
 
 class VaeEncoder(nn.Module):

@@ -34,6 +34,7 @@ class Sd2Net(nn.Module):
         super().__init__()
         if x0_sample not in X0_SAMPLES:
             raise LayoutError(f"x0_sample must be {' or '.join(X0_SAMPLES)}, got {x0_sample!r}")
+        self.parts = parts
         self.unet = parts.unet
         self.vae = parts.vae.requires_grad_(False)
         self.scheduler = parts.scheduler

@@ -10,6 +10,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 
 from gen2seg.backbones.hub import check_class
+from gen2seg.backbones.randomize import randomize_constants
 from gen2seg.errors import LayoutError
 
 from .architecture import SD2, TAESD, Sd2Architecture
@@ -73,11 +74,8 @@ def _build(kind: Any, config: Mapping[str, Any], name: str) -> Any:
 
 
 def _seeded(build: Callable[[], M], seed: int) -> M:
-    """Behind a tensor of zeros whole branches would take no part, so those get small random numbers too."""
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = build().eval()
-        for parameter in module.parameters():
-            if parameter.dim() > 1 and not parameter.any():
-                parameter.normal_(std=0.5 * parameter[0].numel() ** -0.5)
+    randomize_constants(module, seed)
     return module
