@@ -1,21 +1,30 @@
-"""Training batches of procedural scenes; batch number `step` is the same in every run of a config."""
+"""Training batches by number: procedural scenes, or what a mixture of data sets gives."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
-from gen2seg.config import ConfigError, DataConfig, StageConfig
+from gen2seg.config import DataConfig, SourceConfig, StageConfig
+from gen2seg.toml_records import ConfigError
 
+from .categories import GROUPS
+from .cleaning import Cleaned, clean
+from .mixture import Batch, MixedBatches, Source
 from .scenes import render_scene
+from .sets import open_set
+
+Progress = Callable[[str, int, int], None]  # name of the source, pictures looked at, pictures in all
 
 
-class SceneBatches(Dataset[tuple[Tensor, Tensor]]):
-    """Whole micro-batches by number, so that resuming is starting at another number.
+class SceneBatches(Dataset[Batch]):
+    """Procedural scenes. Every scene has its own seed; batch number `step` is the same in every run of a config.
 
-    Item i: images (B, 3, S, S) uint8 RGB and labels (B, S, S) int32. Every scene has its own seed; with
-    several processes each renders its share of the batch.
+    Item i of process `rank` is micro-batch `i * world + rank` of the run.
     """
 
     def __init__(self, config: DataConfig, micro_batches: int, accumulate: int, rank: int = 0, world: int = 1):
@@ -24,12 +33,9 @@ class SceneBatches(Dataset[tuple[Tensor, Tensor]]):
         self.accumulate = accumulate
         self.rank = rank
         self.world = world
-        for stage in config.stages:
-            if stage.batch % world:
-                raise ConfigError(f"a batch of {stage.batch} cannot be split over {world} processes")
 
     def __len__(self) -> int:
-        return self.micro_batches
+        return self.micro_batches // self.world
 
     def stage_of(self, step: int) -> StageConfig:
         """Size and batch of the scenes of a step."""
@@ -49,13 +55,63 @@ class SceneBatches(Dataset[tuple[Tensor, Tensor]]):
             scenes = sum(max(0, end - s.from_step) * s.batch for s, end in zip(stages, ends, strict=True))
         return scenes * self.accumulate
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int) -> Batch:
         cv2.setNumThreads(1)  # the processes are the parallelism; OpenCV's pool would fight them
-        step, micro = divmod(index, self.accumulate)
+        step, micro = divmod(index * self.world + self.rank, self.accumulate)
         stage = self.stage_of(step)
-        share = stage.batch // self.world
-        first = self.config.first_seed + self.scenes_before(step) + micro * stage.batch + self.rank * share
-        scenes = [render_scene(first + i, stage.size) for i in range(share)]
+        first = self.config.first_seed + self.scenes_before(step) + micro * stage.batch
+        scenes = [render_scene(first + i, stage.size) for i in range(stage.batch)]
         images = np.stack([rgb for rgb, _ in scenes]).transpose(0, 3, 1, 2)
         labels = np.stack([ids for _, ids in scenes])
-        return torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(labels)
+        nothing = torch.zeros(stage.batch, dtype=torch.bool)
+        return Batch(torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(labels), None, nothing)
+
+
+def open_sources(config: DataConfig, progress: Progress | None = None) -> dict[str, tuple[Source, Cleaned]]:
+    """List, clean and describe the data sets of a config, by name.
+
+    Raises:
+        DataSetError: a folder does not look like its data set, or nothing in it is left.
+        ConfigError: an unknown category.
+    """
+    return {name: _open_source(name, source, progress) for name, source in config.sources.items()}
+
+
+def _open_source(name: str, config: SourceConfig, progress: Progress | None) -> tuple[Source, Cleaned]:
+    data = open_set(config.kind, Path(os.path.expandvars(config.root)).expanduser(), config.options)
+    categories = tuple(c for entry in config.categories for c in GROUPS.get(entry, (entry,)))
+    unknown = sorted(set(categories) - data.category_names())
+    if unknown:
+        known = ", ".join(sorted(data.category_names())) or "none"
+        raise ConfigError(f"data.sources.{name}.categories: unknown {', '.join(unknown)}; known: {known}")
+    tell = (lambda done, count: progress(name, done, count)) if progress else None
+    cleaned = clean(data, config.least_objects, categories, tell)
+    ignored = data.ignore_background if config.ignore_background is None else config.ignore_background
+    source = Source(data, cleaned.frames, config.weight, config.size, config.fit, config.flip, ignored, categories)
+    return source, cleaned
+
+
+def open_batches(
+    config: DataConfig,
+    steps: int,
+    accumulate: int,
+    seed: int,
+    rank: int = 0,
+    world: int = 1,
+    progress: Progress | None = None,
+) -> Dataset[Batch]:
+    """The micro-batches of a run for one of several processes: `steps * accumulate / world` items.
+
+    Raises:
+        ConfigError: the processes cannot share the micro-batches of a step evenly.
+        DataSetError: see `open_sources`.
+    """
+    if accumulate % world:
+        raise ConfigError(
+            f"optimizer.accumulate counts the micro-batches of a step over all processes: {accumulate} cannot be "
+            f"shared by {world}"
+        )
+    if not config.sources:
+        return SceneBatches(config, steps * accumulate, accumulate, rank, world)
+    sources = [source for source, _ in open_sources(config, progress).values()]
+    return MixedBatches(sources, config.batch, steps * accumulate, seed, rank, world)

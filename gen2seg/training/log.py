@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from gen2seg_runtime.files import atomic_write
@@ -86,6 +86,34 @@ class RunLog:
         self._bar.update(self._task, note=note)
         if self._bar.disable:
             self.say("  ".join(f"{name} {value:g}" for name, value in row.items()))
+
+
+class ReadingBar:
+    """A bar for each data set whose label maps are read for the first time; a context manager."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._bar = Progress(
+            TextColumn("[bold]reading the labels of {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True, quiet=quiet),
+            disable=quiet or not sys.stderr.isatty(),
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "ReadingBar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def update(self, name: str, done: int, count: int) -> None:
+        """Say how many pictures of a source have been looked at."""
+        if name not in self._tasks:
+            self._tasks[name] = self._bar.add_task(name, total=count)
+        self._bar.update(self._tasks[name], completed=done)
 
 
 def _summary_writer(run: Path) -> Any:

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gen2seg.config import ObjectiveConfig
+from gen2seg.data.mixture import Batch
+from gen2seg_kernels.loss.autograd import instance_coloring_terms
 
 MARGIN = 80.0  # colour units: pixels of different instances this far apart are not pushed any more
 MEAN_MARGIN = 48.0  # the same between means, anywhere in the picture
@@ -15,7 +17,13 @@ SCALE = 32.0  # colour units: where the pull to the instance's mean turns from q
 PAIR_RADII = 6  # distances at which pixel pairs are drawn
 
 
-def contrastive_loss(colors: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+def contrastive_loss(
+    colors: Tensor,
+    labels: Tensor,
+    generator: torch.Generator,
+    valid: Tensor | None = None,
+    ignore_background: Tensor | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Teach a fresh network to paint: like colours inside an instance, unlike ones across borders.
 
     The instance colouring loss is a finetuning loss: its gradient all but vanishes where colours are far
@@ -30,20 +38,30 @@ def contrastive_loss(colors: Tensor, labels: Tensor, generator: torch.Generator)
 
     Args:
         colors: (B, 3, H, W) float32 in [0, 255]; H and W even.
-        labels: (B, H, W) int, 0 = background, ids up to a few hundred.
+        labels: (B, H, W) int, 0 = background, ids up to a few hundred (they size tables).
         generator: draws the pairs.
+        valid: (B, H, W) bool; pixels that are False take part in nothing. None: all are valid.
+        ignore_background: (B,) bool; where True the background is unlabelled: it is pushed away from the
+            instances, but pulled to nothing. None: nowhere.
     Returns:
         the loss, and its detached terms by name.
     """
     batch, _, height, width = colors.shape
-    per_image = int(labels.max()) + 1
-    index = labels.long() + torch.arange(batch, device=labels.device).view(batch, 1, 1) * per_image
+    per_image = int(labels.max()) + 2  # the last entry of each picture holds what is not valid
+    ids = labels.long() if valid is None else torch.where(valid, labels.long(), per_image - 1)
+    index = ids + torch.arange(batch, device=labels.device).view(batch, 1, 1) * per_image
     area = torch.bincount(index.flatten(), minlength=batch * per_image).float()
+    counts = area.new_ones(batch, per_image)
+    counts[:, -1] = 0
+    pulled = counts.clone()
+    if ignore_background is not None:
+        pulled[ignore_background, 0] = 0
+    counts, pulled = counts.flatten(), pulled.flatten()
     color_phases = _phases(colors)
     index_phases = [phase[:, 0] for phase in _phases(index[:, None])]
 
     phase = _draw(4, generator)
-    compact, means = _pull_to_means(color_phases[phase], index_phases[phase], per_image)
+    compact, means = _pull_to_means(color_phases[phase], index_phases[phase], pulled, per_image)
 
     pair_weight = torch.rsqrt(area.clamp(min=1))
     push, pull = colors.new_zeros(()), colors.new_zeros(())
@@ -54,14 +72,15 @@ def contrastive_loss(colors: Tensor, labels: Tensor, generator: torch.Generator)
         squared = (color_phases[p][:, :, a[0], a[1]] - color_phases[q][:, :, b[0], b[1]]).square().sum(dim=1)
         distance = (squared + 1).sqrt() / MARGIN
         differ = ids_a != ids_b
-        weight = torch.maximum(pair_weight[ids_a], pair_weight[ids_b])
+        weight = torch.maximum(pair_weight[ids_a], pair_weight[ids_b]) * counts[ids_a] * counts[ids_b]
         across = weight * differ
-        inside = weight - across
+        inside = (weight - across) * pulled[ids_a]
         push = push + (across * F.relu(1 - distance).square()).sum() / (across.sum() + 1e-3)
         pull = pull + (inside * distance.clamp(max=3)).sum() / (inside.sum() + 1e-3)
     push, pull = push / PAIR_RADII, pull / PAIR_RADII
 
-    separate = _push_means_apart(means.view(batch, per_image, 3), (area > 0).view(batch, per_image))
+    counted = (area > 0) & (pulled > 0)
+    separate = _push_means_apart(means.view(batch, per_image, 3), counted.view(batch, per_image))
     total = 4 * push + pull + compact + 0.5 * separate
     terms = {"push": push, "pull": pull, "compact": compact, "separate": separate}
     return total, {name: value.detach() for name, value in terms.items()}
@@ -74,8 +93,8 @@ def _phases(x: Tensor) -> tuple[Tensor, ...]:
     return split.reshape(4, batch, channels, height // 2, width // 2).unbind(0)
 
 
-def _pull_to_means(colors: Tensor, index: Tensor, per_image: int) -> tuple[Tensor, Tensor]:
-    """Smooth L1 to the means, averaged over instances by sqrt(area); and the means (B*K, 3)."""
+def _pull_to_means(colors: Tensor, index: Tensor, pulled: Tensor, per_image: int) -> tuple[Tensor, Tensor]:
+    """Smooth L1 to the means, averaged over instances by sqrt(area) times `pulled` (B*K,); and the means (B*K, 3)."""
     batch = colors.shape[0]
     entries = batch * per_image
     flat = colors.permute(0, 2, 3, 1).reshape(-1, 3)
@@ -87,8 +106,8 @@ def _pull_to_means(colors: Tensor, index: Tensor, per_image: int) -> tuple[Tenso
     means = means.masked_fill(is_background[:, None], 0.0)
     distance = F.smooth_l1_loss(flat / SCALE, means.index_select(0, index) / SCALE, reduction="none")
     per_instance = (flat.new_zeros(entries, 3).index_add(0, index, distance) * inverse).sum(1)
-    share = area.sqrt().view(batch, per_image)
-    share = share / share.sum(dim=1, keepdim=True)
+    share = (area.sqrt() * pulled).view(batch, per_image)
+    share = share / share.sum(dim=1, keepdim=True).clamp(min=1e-3)
     return (per_instance.view(batch, per_image) * share).sum(dim=1).mean(), means
 
 
@@ -142,26 +161,29 @@ def damaged(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def objective_loss(
-    colors: Tensor, labels: Tensor, clean: Tensor, config: ObjectiveConfig, generator: torch.Generator
+    colors: Tensor, batch: Batch, clean: Tensor, config: ObjectiveConfig, generator: torch.Generator
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum of the objectives in `config`, and every term by name.
 
     Args:
         colors: (B, 3, H, W) float32 in [0, 255], what the network painted.
-        labels: (B, H, W) int.
+        batch: what it was shown, on the device of `colors`.
         clean: (B, 3, H, W) in [-1, 1], the undamaged picture (for `reconstruction`).
     """
     total = colors.new_zeros(())
     terms: dict[str, Tensor] = {}
     if config.contrastive:
-        loss, parts = contrastive_loss(colors, labels, generator)
+        loss, parts = contrastive_loss(colors, batch.labels, generator, batch.valid, batch.ignore_background)
         total = total + config.contrastive * loss
         terms |= parts
     if config.coloring:
-        from gen2seg_kernels.loss.autograd import instance_coloring_terms
-
-        options: dict[str, Any] = dict(config.coloring_options)
-        loss, parts = instance_coloring_terms(colors, labels, **options)
+        loss, parts = instance_coloring_terms(
+            colors,
+            batch.labels,
+            ignore_background=batch.ignore_background,
+            valid=batch.valid,
+            **_coloring_options(config),
+        )
         total = total + config.coloring * loss
         terms |= {name: torch.as_tensor(value) for name, value in parts.items()}
     if config.reconstruction:
@@ -169,3 +191,11 @@ def objective_loss(
         total = total + config.reconstruction * loss
         terms["reconstruction"] = loss.detach()
     return total, terms
+
+
+def _coloring_options(config: ObjectiveConfig) -> dict[str, Any]:
+    options: dict[str, Any] = dict(config.coloring_options)
+    if config.squared:
+        # Huber is d²/2 up to its delta, which no colour difference reaches.
+        options |= {"huber_delta": 1e6, "intra_weight": 2 * options.get("intra_weight", 1.0)}
+    return options

@@ -13,13 +13,16 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from gen2seg.backbones import get_backbone
-from gen2seg.config import ConfigError, TrainConfig
-from gen2seg.data.batches import SceneBatches
+from gen2seg.config import TrainConfig
+from gen2seg.data.batches import open_batches
+from gen2seg.data.mixture import Batch
+from gen2seg.toml_records import ConfigError
 
-from .checkpoint import load_state, save_weights
-from .log import RunLog
+from .families import open_network
+from .log import ReadingBar, RunLog
+from .network import Network
 from .objectives import damaged, objective_loss
+from .samples import save_samples
 from .schedule import lr_factor
 from .state import TrainState, list_checkpoints, seed_everything
 
@@ -28,8 +31,8 @@ def train(config: TrainConfig, resume: bool = False) -> Path:
     """Train to the end of `config.steps` and return the folder of the final weights.
 
     The run's folder `config.output` gets `checkpoints/step-N` (to resume from), `log.csv` and, at the end,
-    `weights/` (the averaged weights in the hub layout, which export reads). Ctrl-C and SIGTERM end the run
-    after the step in hand, with a checkpoint; a kill loses what came after the last one.
+    `weights/` (in the hub layout, which export reads; the averaged weights where an average is kept). Ctrl-C
+    and SIGTERM end the run after the step in hand, with a checkpoint; a kill loses what came after the last one.
 
     Raises:
         ConfigError: the folder holds a run and `resume` is False.
@@ -37,7 +40,7 @@ def train(config: TrainConfig, resume: bool = False) -> Path:
     """
     run = Path(config.output)
     accelerator = Accelerator(mixed_precision=config.mixed_precision)
-    state, model = _begin(config, accelerator)
+    state, model, network = _begin(config, accelerator)
     found = list_checkpoints(run)
     if found and not resume:
         raise ConfigError(f"{run} holds a run already; go on with --resume or set another output")
@@ -46,15 +49,22 @@ def train(config: TrainConfig, resume: bool = False) -> Path:
     run.mkdir(parents=True, exist_ok=True)
 
     main = accelerator.is_main_process
+    skipped = 0
     with (
         RunLog(run, state.step, config.steps, config.log_every, config.tensorboard, quiet=not main) as log,
         _stop_on_signals() as stop,
     ):
         log.say(f"{run}: step {state.step} of {config.steps}, {accelerator.device}, {config.mixed_precision}")
         for step, micro_batches in _steps(config, state.step, accelerator):
-            values = _update(config, accelerator, state, model, step, micro_batches)
+            for message in dict.fromkeys(message for batch in micro_batches for message in batch.broken):
+                skipped += 1
+                log.say(f"skipped file {skipped}: {message}")
+            values = _update(config, accelerator, state, model, network, step, micro_batches)
             state.step = step + 1
-            log.step(state.step, sum(len(images) for images, _ in micro_batches), values)
+            pictures = accelerator.num_processes * sum(len(batch.images) for batch in micro_batches)
+            log.step(state.step, pictures, values)
+            if main and config.sample_every and state.step % config.sample_every == 0:
+                save_samples(run, state, network, micro_batches[0])
             due = state.step % config.checkpoint_every == 0 or state.step == config.steps
             stopped = _stopped_anywhere(accelerator, stop)
             if main and (due or stopped):
@@ -65,7 +75,7 @@ def train(config: TrainConfig, resume: bool = False) -> Path:
                 raise KeyboardInterrupt
     weights = run / "weights"
     if main:
-        save_weights(state.ema, weights, checkpoint_config(config, state.step))
+        network.save(state.result, weights, checkpoint_config(config, state.step))
     accelerator.wait_for_everyone()
     return weights
 
@@ -79,46 +89,37 @@ def checkpoint_config(config: TrainConfig, step: int) -> dict[str, Any]:
     }
 
 
-def _begin(config: TrainConfig, accelerator: Accelerator) -> tuple[TrainState, nn.Module]:
+def _begin(config: TrainConfig, accelerator: Accelerator) -> tuple[TrainState, nn.Module, Network]:
     seed_everything(config.seed)
-    module = get_backbone(config.backbone).build(config.architecture)
-    if config.init is not None:
-        load_state(module, config.init)
-    module = module.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    ema = copy.deepcopy(module).eval().requires_grad_(False)
-    # Norms, biases and other vectors are not decayed: it would pull them to a value with no meaning.
-    decayed = [p for p in module.parameters() if p.ndim > 1]
-    plain = [p for p in module.parameters() if p.ndim <= 1]
+    network = open_network(config)
+    module = network.module.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    settings = config.optimizer
+    ema = copy.deepcopy(module).eval().requires_grad_(False) if settings.ema_decay else None
+    trained = [p for p in module.parameters() if p.requires_grad]
+    # Norms, biases and other vectors are not decayed unless asked for: it pulls them to a value with no meaning.
+    plain = [] if settings.decay_vectors else [p for p in trained if p.ndim <= 1]
+    decayed = trained if settings.decay_vectors else [p for p in trained if p.ndim > 1]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(
-        [
-            {"params": decayed, "weight_decay": config.optimizer.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
-        ],
-        lr=config.optimizer.lr,
-        betas=config.optimizer.betas,
-        fused=True,
+        [group for group in groups if group["params"]], lr=settings.lr, betas=settings.betas, fused=True
     )
     model, prepared = accelerator.prepare(module, optimizer)
     generator = torch.Generator().manual_seed(config.seed)
-    return TrainState(module, ema, prepared, generator, accelerator.scaler), model
+    return TrainState(module, ema, prepared, generator, accelerator.scaler), model, network
 
 
-def _steps(
-    config: TrainConfig, first: int, accelerator: Accelerator
-) -> Iterator[tuple[int, list[tuple[Tensor, Tensor]]]]:
-    """(step, its micro-batches) from `first` on; rendering runs ahead in worker processes."""
-    accumulate = config.optimizer.accumulate
-    batches = SceneBatches(
-        config.data,
-        config.steps * accumulate,
-        accumulate,
-        accelerator.process_index,
-        accelerator.num_processes,
-    )
+def _steps(config: TrainConfig, first: int, accelerator: Accelerator) -> Iterator[tuple[int, list[Batch]]]:
+    """(step, this process's micro-batches) from `first` on; reading runs ahead in worker processes."""
+    accumulate, world = config.optimizer.accumulate, accelerator.num_processes
+    with accelerator.main_process_first(), ReadingBar(quiet=not accelerator.is_main_process) as bar:
+        batches = open_batches(
+            config.data, config.steps, accumulate, config.seed, accelerator.process_index, world, bar.update
+        )
+    share = accumulate // world
     loader = DataLoader(
         batches,
         batch_size=None,
-        sampler=range(first * accumulate, config.steps * accumulate),
+        sampler=range(first * share, config.steps * share),
         num_workers=config.data.workers,
         prefetch_factor=4 if config.data.workers else None,
         worker_init_fn=_ignore_interrupts,
@@ -126,7 +127,7 @@ def _steps(
     )
     source = iter(loader)
     for step in range(first, config.steps):
-        yield step, [next(source) for _ in range(accumulate)]
+        yield step, [next(source) for _ in range(share)]
 
 
 def _update(
@@ -134,8 +135,9 @@ def _update(
     accelerator: Accelerator,
     state: TrainState,
     model: nn.Module,
+    network: Network,
     step: int,
-    micro_batches: list[tuple[Tensor, Tensor]],
+    micro_batches: list[Batch],
 ) -> dict[str, Tensor | float]:
     """One optimizer step over its micro-batches; returns the averaged loss terms."""
     settings = config.optimizer
@@ -145,25 +147,33 @@ def _update(
     model.train()
     sums: dict[str, Tensor | float] = {"loss": 0.0}
     started = time.monotonic()
-    for number, (rgb, labels) in enumerate(micro_batches):
+    for number, batch in enumerate(micro_batches):
         last = number == len(micro_batches) - 1
-        images = rgb.to(accelerator.device).to(torch.float32).div_(127.5).sub_(1)
-        images = images.contiguous(memory_format=torch.channels_last)
-        labels = labels.to(accelerator.device)
+        batch = batch.to(accelerator.device)
+        images = network.prepare(batch.images).contiguous(memory_format=torch.channels_last)
         shown = damaged(images, state.generator) if config.objective.reconstruction else images
         with _synced(accelerator, model, last):
             with accelerator.autocast():
-                colors = model(shown)
-            loss, terms = objective_loss(colors.float(), labels, images, config.objective, state.generator)
+                raw = model(shown)
+            colors = network.colors(raw, config.objective.normalize)
+            loss, terms = objective_loss(colors, batch, images, config.objective, state.generator)
             accelerator.backward(loss / len(micro_batches))
         for name, value in {"loss": loss.detach(), **terms}.items():
             sums[name] = sums.get(name, 0.0) + value / len(micro_batches)
+    sums = {name: _mean_over_processes(accelerator, value) for name, value in sums.items()}
     norm = accelerator.clip_grad_norm_(model.parameters(), settings.gradient_clip)
     state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)
     _average(state, min(settings.ema_decay, (1 + step) / (10 + step)))
     extra = {"gradient_norm": norm if norm is not None else 0.0, "lr": lr}
     return {**sums, **extra, "seconds": time.monotonic() - started}
+
+
+def _mean_over_processes(accelerator: Accelerator, value: Tensor | float) -> Tensor | float:
+    if accelerator.num_processes == 1:
+        return value
+    there = torch.as_tensor(value, dtype=torch.float64, device=accelerator.device)
+    return accelerator.reduce(there, "mean")  # type: ignore[return-value]
 
 
 @contextmanager
@@ -178,6 +188,8 @@ def _synced(accelerator: Accelerator, model: nn.Module, sync: bool) -> Iterator[
 
 @torch.no_grad()
 def _average(state: TrainState, decay: float) -> None:
+    if state.ema is None:
+        return
     for averaged, current in zip(state.ema.parameters(), state.module.parameters(), strict=True):
         averaged.lerp_(current, 1 - decay)
     for kept, current in zip(state.ema.buffers(), state.module.buffers(), strict=True):

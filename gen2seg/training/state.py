@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gen2seg.errors import CheckpointError
 from gen2seg_runtime.files import atomic_directory
@@ -23,18 +23,23 @@ class TrainState:
     """All that a step depends on besides its number and the config."""
 
     module: nn.Module
-    ema: nn.Module
+    ema: nn.Module | None  # the averaged weights, where an average is kept
     optimizer: torch.optim.Optimizer
     generator: torch.Generator  # draws pixel pairs
     scaler: Any = None  # gradient scaler of fp16 runs
     step: int = 0
 
+    @property
+    def result(self) -> nn.Module:
+        """The network that a run ends with."""
+        return self.module if self.ema is None else self.ema
+
     def save(self, run: Path, keep: int) -> None:
         """Write `run/checkpoints/step-N` whole or not at all, then drop all but the newest `keep`."""
         content = {
             "step": self.step,
-            "module": self.module.state_dict(),
-            "ema": self.ema.state_dict(),
+            "module": _changing(self.module, self.module),
+            "ema": None if self.ema is None else _changing(self.ema, self.module),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "scaler": self.scaler.state_dict() if self.scaler is not None else None,
@@ -52,8 +57,9 @@ class TrainState:
         path = checkpoint / _FILE
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
-            self.module.load_state_dict(content["module"])
-            self.ema.load_state_dict(content["ema"])
+            _restore(self.module, content["module"], self.module)
+            if self.ema is not None:
+                _restore(self.ema, content["ema"], self.module)
             settings = [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups]
             self.optimizer.load_state_dict(content["optimizer"])
             for group, own in zip(self.optimizer.param_groups, settings, strict=True):
@@ -65,6 +71,19 @@ class TrainState:
             self.step = content["step"]
         except (OSError, RuntimeError, KeyError, ValueError) as error:
             raise CheckpointError(f"{path}: cannot resume from it: {error}") from error
+
+
+def _changing(module: nn.Module, trained: nn.Module) -> dict[str, Tensor]:
+    """The tensors that training changes: those with a gradient in `trained`, and buffers. A frozen VAE stays out."""
+    frozen = {name for name, p in trained.named_parameters() if not p.requires_grad}
+    return {name: value for name, value in module.state_dict().items() if name not in frozen}
+
+
+def _restore(module: nn.Module, saved: dict[str, Tensor] | None, trained: nn.Module) -> None:
+    expected = _changing(module, trained).keys()
+    if saved is None or saved.keys() != expected:
+        raise ValueError("it holds other tensors than this run trains; was it made with another config?")
+    module.load_state_dict(saved, strict=False)
 
 
 def list_checkpoints(run: Path) -> list[Path]:

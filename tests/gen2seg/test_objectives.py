@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gen2seg.config import ObjectiveConfig
+from gen2seg.data.mixture import Batch
 from gen2seg.training.objectives import (
     _overlap,
     _pair_windows,
@@ -12,6 +13,7 @@ from gen2seg.training.objectives import (
     damaged,
     objective_loss,
 )
+from gen2seg_kernels import instance_coloring_loss
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -92,22 +94,79 @@ def test_damage_hides_half_of_the_squares() -> None:
     assert 0.4 < hidden < 0.6
 
 
+def _batch(labels: torch.Tensor, valid: torch.Tensor | None = None, ignored: bool = False) -> Batch:
+    return Batch(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), labels, valid, torch.tensor([ignored]))
+
+
 def test_objectives_add_up() -> None:
     labels = _halves()
     colors = torch.rand(1, 3, 32, 32, generator=_generator()) * 255
     clean = torch.zeros(1, 3, 32, 32)
-    alone, _ = objective_loss(colors, labels, clean, ObjectiveConfig(contrastive=1.0), _generator())
-    both, terms = objective_loss(colors, labels, clean, ObjectiveConfig(contrastive=1.0, coloring=0.5), _generator())
-    from gen2seg_kernels import instance_coloring_loss
-
+    batch = _batch(labels)
+    alone, _ = objective_loss(colors, batch, clean, ObjectiveConfig(contrastive=1.0), _generator())
+    both, terms = objective_loss(colors, batch, clean, ObjectiveConfig(contrastive=1.0, coloring=0.5), _generator())
     assert both == pytest.approx(float(alone + 0.5 * instance_coloring_loss(colors, labels)), rel=1e-5)
     assert {"push", "pull", "compact", "separate"} < set(terms)
     repaint, terms = objective_loss(
         torch.full_like(colors, 255),
-        labels,
+        batch,
         clean,
         ObjectiveConfig(contrastive=0, reconstruction=1.0),
         _generator(),
     )
     assert repaint == pytest.approx(1.0)
     assert set(terms) == {"reconstruction"}
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_the_paper_loss_sees_valid_pixels_and_ignored_backgrounds(ignored: bool) -> None:
+    labels = _halves()
+    valid = torch.ones(1, 32, 32, dtype=torch.bool)
+    valid[:, :8] = False
+    colors = torch.rand(1, 3, 32, 32, generator=_generator()) * 255
+    config = ObjectiveConfig(contrastive=0, coloring=1.0, coloring_options={"inter_weight": 30.0})
+    loss, _ = objective_loss(colors, _batch(labels, valid, ignored), colors, config, _generator())
+    expected = instance_coloring_loss(colors, labels, valid=valid, ignore_background=ignored, inter_weight=30.0)
+    assert loss == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_the_squared_pull_is_the_variance() -> None:
+    """Alone in its picture, an instance pays its variance and nothing else."""
+    labels = torch.ones(1, 32, 32, dtype=torch.int32)
+    colors = torch.rand(1, 3, 32, 32, generator=_generator()) * 255
+    config = ObjectiveConfig(contrastive=0, coloring=1.0, squared=True)
+    loss, _ = objective_loss(colors, _batch(labels), colors, config, _generator())
+    variance = colors.double().var((2, 3), correction=0).mean()
+    assert loss == pytest.approx(float(variance), rel=1e-6)
+
+
+@pytest.mark.parametrize("what", ["invalid", "ignored background"])
+def test_contrastive_gradient_stays_off(what: str) -> None:
+    """Invalid pixels get no gradient; an unlabelled background alone in its picture is pulled to nothing."""
+    labels = _halves()
+    valid = torch.ones(1, 32, 32, dtype=torch.bool)
+    if what == "invalid":
+        valid[:, :, 20:] = False
+        off = ~valid
+    else:
+        labels = torch.zeros_like(labels)
+        off = torch.ones_like(valid)
+    colors = (torch.rand(1, 3, 32, 32, generator=_generator()) * 255).requires_grad_()
+    loss, _ = contrastive_loss(colors, labels, _generator(), valid, torch.tensor([what != "invalid"]))
+    (grad,) = torch.autograd.grad(loss, colors)
+    assert not grad.permute(0, 2, 3, 1)[off].any()
+    if what == "invalid":
+        assert grad.permute(0, 2, 3, 1)[valid].any()
+
+
+def test_a_pushed_away_background_still_pushes() -> None:
+    """Unlabelled ground of an instance's colour is pushed off it."""
+    labels = torch.zeros(1, 32, 32, dtype=torch.int32)
+    labels[:, 8:24, 8:24] = 1
+    colors = torch.full((1, 3, 32, 32), 100.0, requires_grad=True)
+    with torch.no_grad():
+        colors[:, 0, 8:24, 8:24] += 1  # the gradient of a distance of 0 has no direction
+    loss, terms = contrastive_loss(colors, labels, _generator(), None, torch.tensor([True]))
+    (grad,) = torch.autograd.grad(loss, colors)
+    assert terms["push"] > 0
+    assert grad[0, 0][labels[0] == 0].sum() > 0

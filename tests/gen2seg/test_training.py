@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from gen2seg.backbones import BackboneError, get_backbone
 from gen2seg.backbones.tiny import TinyNet
 from gen2seg.config import ConfigError, DataConfig, OptimizerConfig, StageConfig, TrainConfig, load_config
-from gen2seg.data.batches import SceneBatches
+from gen2seg.data.batches import SceneBatches, open_batches
 from gen2seg.errors import CheckpointError
 from gen2seg.training import cli_entry
 from gen2seg.training.checkpoint import load_weights, save_weights
@@ -81,7 +81,7 @@ def test_resume_is_exact(tmp_path: Path) -> None:
 def test_resume_takes_the_optimizer_settings_of_the_config(tmp_path: Path) -> None:
     for decay in (0.02, 0.5):
         config = small_config(tmp_path / "run", 4, checkpoint_every=2, optimizer=OptimizerConfig(weight_decay=decay))
-        state, _ = _begin(config, Accelerator(mixed_precision="no"))
+        state, _, _ = _begin(config, Accelerator(mixed_precision="no"))
         if decay == 0.02:
             state.save(tmp_path / "run", 1)
         else:
@@ -104,14 +104,14 @@ def test_accumulation_equals_one_large_batch(tmp_path: Path) -> None:
     assert torch.equal(torch.cat([batches[i][1] for i in range(3, 6)]), whole[1][1])
 
 
-def test_processes_share_a_batch(tmp_path: Path) -> None:
+def test_processes_deal_out_the_micro_batches_of_a_step() -> None:
     data = DataConfig(stages=(StageConfig(0, 64, 4), StageConfig(2, 96, 2)), first_seed=50)
-    one = SceneBatches(data, 4, 1)
-    two = [SceneBatches(data, 4, 1, rank, world=2) for rank in (0, 1)]
-    for index in range(4):
-        assert torch.equal(one[index][0], torch.cat([part[index][0] for part in two]))
-    with pytest.raises(ValueError, match="cannot be split over 3"):
-        SceneBatches(data, 4, 1, 0, world=3)
+    one = SceneBatches(data, 8, 2)
+    two = [SceneBatches(data, 8, 2, rank, world=2) for rank in (0, 1)]
+    for index in range(8):
+        assert torch.equal(one[index].images, two[index % 2][index // 2].images)
+    with pytest.raises(ConfigError, match="cannot be shared by 3"):
+        open_batches(data, 4, 2, 0, 0, world=3)
 
 
 def test_stages_in_turn_use_every_scene_once(tmp_path: Path) -> None:
@@ -207,6 +207,19 @@ def test_checkpoint_errors(tmp_path: Path) -> None:
         get_backbone("huge")
     with pytest.raises(BackboneError, match="cannot be built"):
         get_backbone("tiny").build({"heads": 7})
+
+
+@pytest.mark.parametrize("schedule", ["exponential", "cosine"])
+def test_learning_rate_of_the_paper(schedule: str) -> None:
+    """Warm-up from 0 in 100 steps; 5 % at step 40,000 and after; exponential: equal ratios."""
+    settings = OptimizerConfig(schedule=schedule, warmup_steps=100, decay_steps=40_000, final_lr_ratio=0.05)
+    assert lr_factor(0, 30_000, settings) == 0
+    assert lr_factor(50, 30_000, settings) == pytest.approx(0.5)
+    assert lr_factor(100, 30_000, settings) == pytest.approx(1)
+    assert lr_factor(40_000, 50_000, settings) == pytest.approx(0.05)
+    assert lr_factor(45_000, 50_000, settings) == pytest.approx(0.05)
+    half = lr_factor(100 + 39_900 // 2, 30_000, settings)
+    assert half == pytest.approx(0.05**0.5 if schedule == "exponential" else 0.525)
 
 
 def test_learning_rate_shape() -> None:

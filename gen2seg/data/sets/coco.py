@@ -1,0 +1,81 @@
+"""COCO (Lin et al., ECCV 2014): everyday photographs, read through pycocotools."""
+
+import contextlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .base import DataSet, DataSetError, Frame, Sample, expect_folder, nothing_found, read_options, read_rgb
+
+LAYOUT = "annotations/instances_train2017.json and train2017/NNNNNNNNNNNN.jpg (option split: another year or part)"
+
+
+@dataclass(frozen=True)
+class CocoOptions:
+    """split: names the JSON file and the folder of pictures."""
+
+    split: str = "train2017"
+
+
+class Coco(DataSet):
+    """Pictures that have at least one object. Where objects overlap the smaller one wins, as it mostly lies on top;
+    pixels of crowds, which stand for many objects at once, are not valid."""
+
+    kind = "coco"
+
+    def __init__(self, root: Path, options: Mapping[str, Any]) -> None:
+        chosen = read_options(CocoOptions, options, self.kind)
+        expect_folder(root, self.kind, LAYOUT)
+        path = root / "annotations" / f"instances_{chosen.split}.json"
+        if not path.is_file() or not (root / chosen.split).is_dir():
+            raise nothing_found(root, self.kind, LAYOUT)
+        self._annotations = _open(path)
+        frames = []
+        for number in sorted(self._annotations.imgs):
+            if any(not a.get("iscrowd") for a in self._annotations.imgToAnns.get(number, ())):
+                name = self._annotations.imgs[number]["file_name"]
+                frames.append(Frame(f"{chosen.split}/{name}", f"{path.relative_to(root).as_posix()}#{number}"))
+        if not frames:
+            raise nothing_found(root, self.kind, LAYOUT)
+        super().__init__(root, frames)
+
+    def read(self, frame: Frame, *, categories: bool = False) -> Sample:
+        rgb = read_rgb(self.root / frame.image)
+        annotations = self._annotations.imgToAnns[int(frame.labels.rpartition("#")[2])]
+        ids = np.zeros(rgb.shape[:2], np.int32)
+        crowd = np.zeros(rgb.shape[:2], bool)
+        named = {}
+        # The largest first, so that smaller ones are painted over them; ids follow the file's order.
+        for number, annotation in sorted(enumerate(annotations, 1), key=lambda item: -item[1].get("area", 0)):
+            try:
+                mask = self._annotations.annToMask(annotation).astype(bool)
+            except Exception as error:  # pycocotools checks little and raises what comes
+                raise DataSetError(f"{self.root / frame.labels}: annotation {annotation.get('id')}: {error}") from error
+            if mask.shape != ids.shape:
+                raise DataSetError(
+                    f"{self.root / frame.image}: {ids.shape} (height, width), its annotations say {mask.shape}"
+                )
+            if annotation.get("iscrowd"):
+                crowd |= mask
+            else:
+                ids[mask] = number
+                named[number] = self._annotations.cats[annotation["category_id"]]["name"]
+        valid = ~(crowd & (ids == 0)) if crowd.any() else None
+        return Sample(rgb, ids, valid, named if categories else None)
+
+    def category_names(self) -> frozenset[str]:
+        return frozenset(category["name"] for category in self._annotations.cats.values())
+
+
+def _open(path: Path) -> Any:
+    from pycocotools.coco import COCO
+
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it reports its progress there
+            return COCO(str(path))
+    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        raise DataSetError(f"cannot read the annotations {path}: {error}") from error

@@ -1,0 +1,60 @@
+"""A plain folder of pictures and label maps: what most people have."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .base import (
+    DataSet,
+    DataSetError,
+    Frame,
+    Sample,
+    expect_folder,
+    nothing_found,
+    read_label_map,
+    read_options,
+    read_rgb,
+)
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+LAYOUT = "images/NAME.jpg (or png, tif, ...) and instances/NAME.png (grey, 8 or 16 bits: 0 background, 1.. instances)"
+
+
+@dataclass(frozen=True)
+class FolderOptions:
+    """images, instances: names of the two sub-folders."""
+
+    images: str = "images"
+    instances: str = "instances"
+
+
+class Folder(DataSet):
+    """`images/NAME.jpg` with `instances/NAME.png`; a picture without a label map is an error, it may be a typo."""
+
+    kind = "folder"
+
+    def __init__(self, root: Path, options: Mapping[str, Any]) -> None:
+        chosen = read_options(FolderOptions, options, self.kind)
+        expect_folder(root, self.kind, LAYOUT)
+        images = root / chosen.images
+        if not images.is_dir() or not (root / chosen.instances).is_dir():
+            raise nothing_found(root, self.kind, LAYOUT)
+        frames = []
+        for path in sorted(images.iterdir()):
+            if path.suffix.lower() not in IMAGE_SUFFIXES:
+                continue
+            labels = f"{chosen.instances}/{path.stem}.png"
+            if not (root / labels).is_file():
+                raise DataSetError(f"{path} has no label map: expected {root / labels}")
+            frames.append(Frame(f"{chosen.images}/{path.name}", labels))
+        if not frames:
+            raise nothing_found(root, self.kind, LAYOUT)
+        super().__init__(root, frames)
+
+    def read(self, frame: Frame, *, categories: bool = False) -> Sample:
+        if categories:
+            raise DataSetError(f"{self.root}: a plain folder has no categories")
+        rgb, ids = read_rgb(self.root / frame.image), read_label_map(self.root / frame.labels)
+        self.check(rgb, ids, frame)
+        return Sample(rgb, ids)

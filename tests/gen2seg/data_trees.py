@@ -1,0 +1,138 @@
+"""Miniature data sets in their published layouts."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+from PIL import Image
+
+SIZE = (48, 64)  # height, width
+
+
+def blocks(seed: int, size: tuple[int, int] = SIZE, ids: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Coloured rectangles on dark ground: rgb uint8 and ids 0..`ids` int32."""
+    rng = np.random.default_rng(seed)
+    rgb = rng.integers(1, 20, (*size, 3)).astype(np.uint8)
+    labels = np.zeros(size, np.int32)
+    for number in range(1, ids + 1):
+        top, left = (number - 1) % 2 * size[0] // 2 + 2, (number - 1) // 2 * size[1] // 2 + 2
+        rows, columns = slice(top, top + size[0] // 2 - 6), slice(left, left + size[1] // 2 - 6)
+        labels[rows, columns] = number
+        rgb[rows, columns] = rng.integers(60, 255, 3)
+    return rgb, labels
+
+
+def write_hdf5(path: Path, values: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file["dataset"] = values
+
+
+def save(picture: np.ndarray, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path, quality=95) if path.suffix == ".jpg" else Image.fromarray(picture).save(path)
+
+
+def hypersim(root: Path, frames: int = 3, *, colored: bool = False, prefix: str = "rgb/") -> Path:
+    """Scene ai_001_001 with 12 objects over its frames, ai_001_002 with four, and a frame without any."""
+    for scene, per_frame in (("ai_001_001", 12), ("ai_001_002", 4)):
+        for number in range(frames):
+            rgb, labels = blocks(number)
+            ids = np.where(labels > 0, labels + number * per_frame // frames, -1).astype(np.int32)
+            folder = f"{scene}/images/scene_cam_00_"
+            save(rgb, root / prefix / f"{folder}final_preview/frame.{number:04d}.color.jpg")
+            geometry = f"{folder}geometry_hdf5"
+            if colored:
+                table = np.random.default_rng(9).integers(1, 255, (100, 3)).astype(np.uint8)
+                save(
+                    np.where(ids[..., None] > 0, table[ids], 0),
+                    root / "instance-rgb" / geometry / f"frame.{number:04d}.png",
+                )
+            else:
+                write_hdf5(root / prefix / geometry / f"frame.{number:04d}.semantic_instance.hdf5", ids)
+                classes = np.array([-1, 5, 7, 35, 1])[labels].astype(np.int16)  # none, chair, table, lamp, wall
+                write_hdf5(root / prefix / geometry / f"frame.{number:04d}.semantic.hdf5", classes)
+    if not colored:
+        write_hdf5(
+            root / prefix / "ai_001_001/images/scene_cam_00_geometry_hdf5/frame.0000.semantic_instance.hdf5",
+            np.full(SIZE, -1, np.int32),
+        )
+    return root
+
+
+def virtual_kitti2(root: Path, size: tuple[int, int] = (94, 310), frames: int = 2) -> Path:
+    """Scene01, two weathers (one that the reference does not take), both cameras; palette PNGs."""
+    for weather in ("fog", "clone"):
+        for camera in (0, 1):
+            for number in range(frames):
+                rgb, labels = blocks(10 + number, size, ids=2)
+                base = root / "Scene01" / weather / "frames"
+                save(rgb, base / "rgb" / f"Camera_{camera}" / f"rgb_{number:05d}.jpg")
+                picture = Image.fromarray(labels.astype(np.uint8), "L").convert("P")
+                picture.putpalette(list(np.random.default_rng(1).integers(0, 256, 768)))
+                path = base / "instanceSegmentation" / f"Camera_{camera}" / f"instancegt_{number:05d}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                picture.save(path)
+    return root
+
+
+def coco(root: Path, split: str = "train2017") -> Path:
+    """Three pictures: two objects that overlap; one object and a crowd; none."""
+    images, annotations = [], []
+
+    def add(image: int, category: int, x: int, y: int, w: int, h: int, crowd: bool = False) -> None:
+        corners = [x, y, x + w, y, x + w, y + h, x, y + h]
+        mask = np.zeros(SIZE, np.uint8)
+        mask[y : y + h, x : x + w] = 1
+        counts = np.diff(np.flatnonzero(np.diff(mask.T.ravel(), prepend=2, append=2))).tolist()
+        counts = counts if mask.T.ravel()[0] == 0 else [0, *counts]
+        shape = {"size": list(SIZE), "counts": counts} if crowd else [corners]
+        annotations.append(
+            {
+                "id": len(annotations) + 1,
+                "image_id": image,
+                "category_id": category,
+                "segmentation": shape,
+                "area": w * h,
+                "bbox": [x, y, w, h],
+                "iscrowd": int(crowd),
+            }
+        )
+
+    for number in (9, 25, 30):
+        rgb, _ = blocks(number)
+        save(rgb, root / split / f"{number:012d}.jpg")
+        images.append({"id": number, "file_name": f"{number:012d}.jpg", "height": SIZE[0], "width": SIZE[1]})
+    add(9, 1, 10, 10, 8, 8)
+    add(9, 3, 5, 5, 30, 30)
+    add(25, 1, 2, 2, 10, 10)
+    add(25, 3, 30, 20, 20, 20, crowd=True)
+    content = {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "person"}, {"id": 3, "name": "car"}],
+    }
+    path = root / "annotations" / f"instances_{split}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return root
+
+
+def clevrtex(root: Path, count: int = 20) -> Path:
+    """Pictures with an alpha channel and flat masks, in folders of ten, as the archive has them."""
+    for number in range(count):
+        rgb, labels = blocks(number, ids=3)
+        folder = root / "clevrtex_full" / str(number // 10)
+        save(np.dstack([rgb, np.full(SIZE, 255, np.uint8)]), folder / f"CLEVRTEX_full_{number:06d}.png")
+        save(labels.astype(np.uint8), folder / f"CLEVRTEX_full_{number:06d}_flat.png")
+    return root
+
+
+def folder(root: Path, count: int = 4, size: tuple[int, int] = SIZE) -> Path:
+    """images/ and instances/ with 16-bit ids above 255."""
+    for number in range(count):
+        rgb, labels = blocks(number, size)
+        save(rgb, root / "images" / f"photo{number}.png")
+        save(np.where(labels > 0, labels + 300, 0).astype(np.uint16), root / "instances" / f"photo{number}.png")
+    return root
