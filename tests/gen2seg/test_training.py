@@ -203,7 +203,7 @@ def test_checkpoint_errors(tmp_path: Path) -> None:
     (tmp_path / "good" / "model.safetensors").write_bytes(b"\x80\x04pickle")
     with pytest.raises(CheckpointError, match="safetensors"):
         load_weights(tmp_path / "good")
-    with pytest.raises(BackboneError, match="unknown backbone 'huge'; known: .*tiny"):
+    with pytest.raises(BackboneError, match=r"unknown backbone 'huge'; known: .*tiny"):
         get_backbone("huge")
     with pytest.raises(BackboneError, match="cannot be built"):
         get_backbone("tiny").build({"heads": 7})

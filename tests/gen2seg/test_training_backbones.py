@@ -89,7 +89,9 @@ def _repainting_vae(steps: int) -> AutoencoderKL:
     rng = np.random.default_rng(0)
     latent = torch.ones(1)
     for step in range(steps):
-        pictures = [rng.uniform(-1, 1, (5, 3))[trees.blocks(int(rng.integers(1e6)), (SIZE, SIZE))[1]] for _ in range(4)]
+        pictures = [
+            rng.uniform(-1, 1, (5, 3))[trees.blocks(int(rng.integers(1_000_000)), (SIZE, SIZE))[1]] for _ in range(4)
+        ]
         x = torch.from_numpy(np.stack(pictures)).float().permute(0, 3, 1, 2)
         for group in optimizer.param_groups:
             group["lr"] = 4e-3 * min(1.0, 2 - 2 * step / steps)
