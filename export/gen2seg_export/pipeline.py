@@ -171,7 +171,8 @@ def export_bundle(
         _check_size(root, max_bytes)
         reports = _verify(job, root, cases, references)
         tell("control", "perturbed weights must fail")
-        control = negative_control(root, manifest, job.parts.root, control_case(cases), references, threads)
+        float32 = {plan.name: graph for plan, graph in zip(plans, graphs, strict=True)}
+        control = negative_control(root, manifest, job.parts.root, control_case(cases), references, float32, threads)
         problems += [failure for report in reports for failure in report.failures]
         forced = _gate(problems, reports[0], control, force)
         tell("measure", "latency and memory")

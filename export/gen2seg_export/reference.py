@@ -35,9 +35,10 @@ def reference_input(image: np.ndarray, spec: InputSpec) -> tuple[Tensor, tuple[i
 
 def _resized(image: np.ndarray, height: int, width: int, interpolation: str) -> Tensor:
     if interpolation == "bilinear_antialias_float":
-        # PyTorch's own filter, not PIL's: both widen with the factor and agree to float32 rounding.
-        x = torch.from_numpy(image.copy()).permute(2, 0, 1).float()[None]
-        return F.interpolate(x, (height, width), mode="bilinear", antialias=True, align_corners=False)
+        # PyTorch's own filter, not PIL's: both widen with the factor. In float64, since its float32 form places
+        # the taps in float32 too, which is off by 1e-5 of the range where a small picture is enlarged.
+        x = torch.from_numpy(image.copy()).permute(2, 0, 1).double()[None]
+        return F.interpolate(x, (height, width), mode="bilinear", antialias=True, align_corners=False).float()
     picture = Image.fromarray(image)
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
