@@ -96,9 +96,9 @@ def test_an_unusual_step_is_told():
     [
         ({"random_weights": True, "sizes": [(20, 16)]}, "multiples of 8"),
         ({"random_weights": True, "sizes": [(0, 16)]}, "multiples of 8"),
-        ({"random_weights": True, "source": "somewhere"}, "excludes a checkpoint"),
+        ({"random_weights": True, "checkpoint": "somewhere"}, "excludes a checkpoint"),
         ({"random_weights": True, "text_embedding": "text.safetensors"}, "excludes"),
-        ({"source": "somewhere", "architecture": {"unet": {}}}, "architecture is for random weights"),
+        ({"checkpoint": "somewhere", "architecture": {"unet": {}}}, "architecture is for random weights"),
     ],
 )
 def test_arguments_that_exclude_each_other(options, message):
