@@ -66,4 +66,6 @@ def test_a_missing_picture_is_bad_input(run_cli, color_bundle, tmp_path):
     done = run_cli("demo", "--image", tmp_path / "no.jpg", "--bundle", color_bundle, "-o", tmp_path / "out")
     assert done.returncode == 2
     assert done.stdout == ""
-    assert len(done.stderr.strip().splitlines()) == 1
+    *warnings, error = done.stderr.strip().splitlines()
+    assert error.startswith("gen2seg: error: ")
+    assert all(line.startswith("gen2seg: warning: ") for line in warnings)
