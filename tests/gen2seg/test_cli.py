@@ -104,6 +104,21 @@ def test_instances_writes_labels_and_coco(run_cli, photo, color_bundle, tmp_path
     json.loads((tmp_path / "out" / "photo.json").read_text())
 
 
+def test_instances_writes_the_formats_that_are_asked_for(run_cli, photo, color_bundle, tmp_path):
+    from gen2seg.commands.instances import _SUFFIXES
+    from gen2seg_runtime.formats import FORMATS, read_label_png, read_npz, read_svg
+
+    assert {kind: each.suffix for kind, each in FORMATS.items()} == _SUFFIXES
+    wanted = [option for kind in _SUFFIXES for option in ("--format", kind)]
+    done = run_cli("instances", photo, "--bundle", color_bundle, "-o", tmp_path / "out", *wanted, "--json")
+    assert done.returncode == 0, done.stderr
+    (entry,) = json.loads(done.stdout)["results"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(f"photo{s}" for s in _SUFFIXES.values())
+    labels = read_label_png(entry["labels"])
+    np.testing.assert_array_equal(read_npz(entry["npz"]).labels, labels)
+    np.testing.assert_array_equal(read_svg(entry["svg"]), labels)
+
+
 def test_edges_into_a_file_and_into_a_folder(run_cli, photo, color_bundle, tmp_path):
     assert run_cli("edges", photo, "--bundle", color_bundle, "-o", tmp_path / "e.png").returncode == 0
     assert run_cli("edges", photo, "--bundle", color_bundle, "-o", tmp_path / "out").returncode == 0
