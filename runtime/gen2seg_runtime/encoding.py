@@ -7,6 +7,7 @@ from typing import Any, Literal, Self, overload
 
 import numpy as np
 
+from gen2seg_runtime import queries
 from gen2seg_runtime.colors import check_colors
 from gen2seg_runtime.edges import color_edges
 from gen2seg_runtime.encoding_file import EncodingData, read_encoding, write_encoding
@@ -192,6 +193,36 @@ class Encoding:
         signs = [None] * len(prompts) if labels is None else labels
         checked = [check_prompt(*pair, self.size) for pair in zip(prompts, signs, strict=True)]
         return self._masks(checked, mode, values)
+
+    def mask_box(self, box: Any, mode: str | None = None, *, clip: bool = True, **options: Any) -> np.ndarray:
+        """Mask of the object in a box: the query is the mean colour over the box's core.
+
+        Args:
+            box: x0, y0, x1, y1 in pixels, x1 and y1 one past the last column and row, as in
+                `InstanceRecord.box`; at least partly inside the picture.
+            mode, options: as for `mask` (mode "reference" takes no `sigma`).
+            clip: leave out what lies outside the box.
+        Returns:
+            bool (H, W); see `gen2seg_runtime.queries` for what the core is.
+        Raises:
+            PromptError: no such box, or as for `mask`.
+        """
+        mode, values = self._resolve(mode, options)
+        return queries.mask_of_box(self, box, mode, values, clip)
+
+    def mask_like(self, mask: Any, mode: str | None = None, **options: Any) -> np.ndarray:
+        """Mask of what has the mean colour of a mask (a scribble, a lasso, another result).
+
+        Args:
+            mask: bool (H, W), at least one pixel true.
+            mode, options: as for `mask` (mode "reference" takes no `sigma`).
+        Returns:
+            bool (H, W).
+        Raises:
+            PromptError: another shape or type, an empty mask, or as for `mask`.
+        """
+        mode, values = self._resolve(mode, options)
+        return queries.mask_of_region(self, mask, mode, values)
 
     def instances(
         self, *, distance: float | None = None, background: float | None = None, min_area: int | None = None
