@@ -14,6 +14,7 @@ from gen2seg_runtime.encoding_file import EncodingData, read_encoding, write_enc
 from gen2seg_runtime.errors import ImageError, PromptError
 from gen2seg_runtime.instances import Instances, find_instances
 from gen2seg_runtime.manifest import InstanceSpec, PromptSpec
+from gen2seg_runtime.profile import timed
 from gen2seg_runtime.prompts import Prompt, check_mode, check_prompt
 from gen2seg_runtime.resample import map_points, resize_colors, resize_mask
 
@@ -128,6 +129,7 @@ class Encoding:
         **options: Any,
     ) -> tuple[np.ndarray, float]: ...
 
+    @timed("prompt")
     def mask(
         self,
         points: Any,
@@ -169,6 +171,7 @@ class Encoding:
             raise PromptError(str(error)) from error
         return resize_mask(small, self.size), float(confidence)
 
+    @timed("prompt")
     def masks(
         self,
         prompts: Sequence[Any],
@@ -194,6 +197,7 @@ class Encoding:
         checked = [check_prompt(*pair, self.size) for pair in zip(prompts, signs, strict=True)]
         return self._masks(checked, mode, values)
 
+    @timed("prompt")
     def mask_box(self, box: Any, mode: str | None = None, *, clip: bool = True, **options: Any) -> np.ndarray:
         """Mask of the object in a box: the query is the mean colour over the box's core.
 
@@ -210,6 +214,7 @@ class Encoding:
         mode, values = self._resolve(mode, options)
         return queries.mask_of_box(self, box, mode, values, clip)
 
+    @timed("prompt")
     def mask_like(self, mask: Any, mode: str | None = None, **options: Any) -> np.ndarray:
         """Mask of what has the mean colour of a mask (a scribble, a lasso, another result).
 
@@ -224,6 +229,7 @@ class Encoding:
         mode, values = self._resolve(mode, options)
         return queries.mask_of_region(self, mask, mode, values)
 
+    @timed("instances")
     def instances(
         self, *, distance: float | None = None, background: float | None = None, min_area: int | None = None
     ) -> Instances:
@@ -244,6 +250,7 @@ class Encoding:
             size=self.size,
         )
 
+    @timed("edges")
     def edges(self) -> np.ndarray:
         """(H, W) float32 in [0, 1]: thin edges between colours, see `gen2seg_runtime.edges.color_edges`."""
         return color_edges(self.colors, self.size)

@@ -1,9 +1,11 @@
 """From pictures to encodings: the bundle's preprocessing, its network, its normalisation."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self
+from contextlib import AbstractContextManager
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -14,6 +16,10 @@ from gen2seg_runtime.encoding import Encoding
 from gen2seg_runtime.images import read_image
 from gen2seg_runtime.manifest import Manifest
 from gen2seg_runtime.preprocess import Geometry, network_input, plan_geometry
+from gen2seg_runtime.profile import Timings, collect, stage
+
+if TYPE_CHECKING:
+    from gen2seg_runtime.stream import Stream
 
 
 class Segmenter:
@@ -69,7 +75,7 @@ class Segmenter:
             NetworkOutputError: the network returned NaN, infinity or another shape.
         """
         x, geometry = self._prepare(image, max_pixels)
-        return self._finish(self._backend.run(x), x, geometry)
+        return self._finish(self._run(x), x, geometry)
 
     def encode_with_stages(
         self, image: Any, *, max_pixels: int | None = None
@@ -96,28 +102,59 @@ class Segmenter:
         if not images:
             return []
         encodings = []
+        context = copy_context()  # so that a profile around this call sees what the thread does
         with ThreadPoolExecutor(1, thread_name_prefix="gen2seg-read") as reader:
-            waiting = reader.submit(self._prepare, images[0], max_pixels)
+            waiting = reader.submit(context.run, self._prepare, images[0], max_pixels)
             for index in range(1, len(images) + 1):
                 prepared = waiting.result()
                 if index < len(images):
-                    waiting = reader.submit(self._prepare, images[index], max_pixels)
+                    waiting = reader.submit(context.run, self._prepare, images[index], max_pixels)
                 x, geometry = prepared
-                encodings.append(self._finish(self._backend.run(x), x, geometry))
+                encodings.append(self._finish(self._run(x), x, geometry))
         return encodings
 
+    def stream(
+        self, frames: Iterable[Any], *, drop: bool = True, memory: int = 15, max_pixels: int | None = None
+    ) -> "Stream":
+        """Work on pictures that keep coming: an iterator of `gen2seg_runtime.stream.StreamResult`.
+
+        Args:
+            frames: an iterable of whatever `encode` takes; read in a thread of its own from now on.
+            drop: take the newest frame and skip what came before it (cameras); False: take every frame, and let
+                the source wait (files).
+            memory: for how many frames an instance that is out of sight keeps its number.
+            max_pixels: as for `encode`.
+        Raises:
+            ImageError: `frames` is not iterable, or `memory` is no whole number >= 0.
+        """
+        from gen2seg_runtime.stream import Stream
+
+        return Stream(self, frames, drop=drop, memory=memory, max_pixels=max_pixels)
+
+    def profile(self) -> AbstractContextManager[Timings]:
+        """Collect the time of each stage while a block runs, in this thread; see `gen2seg_runtime.profile`."""
+        return collect()
+
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        with stage("network"):
+            return self._backend.run(x)
+
     def _prepare(self, image: Any, max_pixels: int | None) -> tuple[np.ndarray, Geometry]:
-        rgb = read_image(image, max_pixels=max_pixels)
+        with stage("read"):
+            rgb = read_image(image, max_pixels=max_pixels)
         spec = self.manifest.input
-        geometry = plan_geometry((rgb.shape[0], rgb.shape[1]), spec)
-        return network_input(rgb, spec, geometry), geometry
+        with stage("resize"):
+            geometry = plan_geometry((rgb.shape[0], rgb.shape[1]), spec)
+            return network_input(rgb, spec, geometry), geometry
 
     def _finish(self, raw: np.ndarray, x: np.ndarray, geometry: Geometry) -> Encoding:
         check_shape(raw, x.shape, "network output")
         height, width = geometry.content
         manifest = self.manifest
+        with stage("normalise"):
+            colors = normalize_colors(raw[0], manifest.output)[:height, :width]
         return Encoding(
-            normalize_colors(raw[0], manifest.output)[:height, :width],
+            colors,
             geometry.image,
             bundle_id=self._bundle.id,
             bundle_name=manifest.name,

@@ -26,7 +26,7 @@ def assert_one_line_error(done, code=2):
 def test_help_lists_the_verbs_with_examples(run_cli):
     done = run_cli("--help")
     assert done.returncode == 0
-    for verb in ("demo", "segment", "instances", "edges", "inspect", "train", "evaluate"):
+    for verb in ("demo", "segment", "instances", "edges", "video", "inspect", "train", "evaluate"):
         assert f"  {verb} " in done.stdout
         shown = run_cli(verb, "--help")
         assert shown.returncode == 0, shown.stderr
@@ -273,3 +273,26 @@ def test_evaluate_writes_the_tables(run_cli, data_folder, color_bundle, tmp_path
     assert document == json.loads((tmp_path / "report/evaluation.json").read_text())
     assert set(document["sets"]["disks"]["scores"]) == {"copy", "rgb", "rgb-best", "floodfill"}
     assert (tmp_path / "report/gallery/outlines.png").is_file()
+
+
+def test_video_draws_objects_over_a_clip(run_cli, color_bundle, tmp_path):
+    from gen2seg_runtime.stream.video import VideoFrames, write_video
+
+    with write_video(tmp_path / "clip.avi", 10) as writer:
+        for t in range(5):
+            frame = np.zeros((64, 96, 3), np.uint8)
+            frame[10:40, 5 + 5 * t : 35 + 5 * t] = (220, 40, 40)
+            writer.add(frame)
+    common = ["--bundle", color_bundle, "-o", tmp_path / "out.avi", "--json"]
+    done = run_cli("video", tmp_path / "clip.avi", *common)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["frames"], document["dropped"], document["objects"]) == (5, 0, 1)
+    assert document["seconds"]["network"] > 0
+    with VideoFrames(tmp_path / "out.avi") as video:
+        assert len(list(video)) == 5
+    done = run_cli("video", tmp_path / "clip.avi", *common, "--frames", "2")
+    assert json.loads(done.stdout)["frames"] == 2
+    for source, output in (("clip.avi", "clip.avi"), ("missing.avi", "out.avi"), ("clip.avi", "out.gif")):
+        done = run_cli("video", tmp_path / source, "--bundle", color_bundle, "-o", tmp_path / output)
+        assert_one_line_error(done)
