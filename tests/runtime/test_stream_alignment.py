@@ -95,6 +95,7 @@ def test_colours_are_those_of_the_first_sight():
     truth = boxes((1, 5, 5, 60, 60), (2, 80, 60, 110, 85))
     first = tracker.update(found(truth, rng)[0])
     assert first.color_image()[10, 10].tolist() == list(first.instances.records[0].color)
+    later = first
     for _ in range(4):
         later = tracker.update(found(truth, rng, drift=8)[0])
         np.testing.assert_array_equal(later.color_image(), first.color_image())

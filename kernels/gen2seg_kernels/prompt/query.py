@@ -49,7 +49,8 @@ def metric_color_mask(colors: NDArray[np.uint8], query: Float, region: Mask, dis
         return near
     import cv2
 
-    count, parts = cv2.connectedComponents(near.astype(np.uint8), connectivity=8, ltype=cv2.CV_32S)
+    count, image = cv2.connectedComponents(near.astype(np.uint8), connectivity=8, ltype=cv2.CV_32S)
+    parts = np.asarray(image, np.int32)
     touched = np.zeros(count, bool)
     touched[parts[region & near]] = True
     return touched[parts] & near
