@@ -1,7 +1,7 @@
 """From pictures to encodings: the bundle's preprocessing, its network, its normalisation."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from contextvars import copy_context
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from gen2seg_runtime.backends import Backend, open_backend
+from gen2seg_runtime.batching import GroupRunner
 from gen2seg_runtime.bundle import Bundle
 from gen2seg_runtime.colors import check_shape, normalize_colors
 from gen2seg_runtime.encoding import Encoding
+from gen2seg_runtime.errors import ImageError
 from gen2seg_runtime.images import read_image
 from gen2seg_runtime.manifest import Manifest
 from gen2seg_runtime.preprocess import Geometry, network_input, plan_geometry
@@ -28,6 +30,7 @@ class Segmenter:
     def __init__(self, bundle: Bundle, backend: Backend):
         self._bundle = bundle
         self._backend = backend
+        self._groups = GroupRunner(backend)
 
     @classmethod
     def open(
@@ -130,27 +133,38 @@ class Segmenter:
         stages = self._backend.run_stages(x)
         return stages, self._finish(list(stages.values())[-1], x, geometry)
 
-    def encode_batch(self, images: Sequence[Any], *, max_pixels: int | None = None) -> list[Encoding]:
-        """Encode pictures one after the other, reading the next one while the network works.
+    def encode_batch(self, images: Sequence[Any], *, batch: int = 1, max_pixels: int | None = None) -> list[Encoding]:
+        """Encode pictures, reading the next one while the network works.
 
-        Each result is the same as `encode` gives: a picture never sees its batch mates.
+        Each result is the same as `encode` gives, to the bit: a picture never sees its batch mates.
 
+        Args:
+            images, max_pixels: as for `encode`.
+            batch: pictures that come to one network size are run together, up to so many (and take so much more
+                memory), where that changes no bit of the results (`gen2seg_runtime.batching`); 1: one by one.
         Raises:
+            ImageError: `batch` is no whole number >= 1.
             as `encode`, for the first picture that fails.
         """
-        if not images:
-            return []
-        encodings = []
-        context = copy_context()  # so that a profile around this call sees what the thread does
-        with ThreadPoolExecutor(1, thread_name_prefix="gen2seg-read") as reader:
-            waiting = reader.submit(context.run, self._prepare, images[0], max_pixels)
-            for index in range(1, len(images) + 1):
-                prepared = waiting.result()
-                if index < len(images):
-                    waiting = reader.submit(context.run, self._prepare, images[index], max_pixels)
-                x, geometry = prepared
-                encodings.append(self._finish(self._run(x), x, geometry))
-        return encodings
+        if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+            raise ImageError(f"batch must be a whole number >= 1, got {batch!r}")
+        encodings: dict[int, Encoding] = {}
+        waiting: dict[tuple[int, ...], list[tuple[int, np.ndarray, Geometry]]] = {}
+
+        def run(group: list[tuple[int, np.ndarray, Geometry]]) -> None:
+            with stage("network"):
+                outputs = self._groups.run([x for _, x, _ in group])
+            for (index, x, geometry), raw in zip(group, outputs, strict=True):
+                encodings[index] = self._finish(raw, x, geometry)
+
+        for index, (x, geometry) in enumerate(self._prepared(images, max_pixels)):
+            group = waiting.setdefault(x.shape, [])
+            group.append((index, x, geometry))
+            if len(group) == batch:
+                run(waiting.pop(x.shape))
+        for group in waiting.values():
+            run(group)
+        return [encodings[index] for index in range(len(images))]
 
     def stream(
         self, frames: Iterable[Any], *, drop: bool = True, memory: int = 15, max_pixels: int | None = None
@@ -173,6 +187,19 @@ class Segmenter:
     def profile(self) -> AbstractContextManager[Timings]:
         """Collect the time of each stage while a block runs, in this thread; see `gen2seg_runtime.profile`."""
         return collect()
+
+    def _prepared(self, images: Sequence[Any], max_pixels: int | None) -> Iterator[tuple[np.ndarray, Geometry]]:
+        """The pictures as inputs, in order; the next one is made while the caller works on one."""
+        if not images:
+            return
+        context = copy_context()  # so that a profile around this call sees what the thread does
+        with ThreadPoolExecutor(1, thread_name_prefix="gen2seg-read") as reader:
+            ahead = reader.submit(context.run, self._prepare, images[0], max_pixels)
+            for index in range(1, len(images) + 1):
+                prepared = ahead.result()
+                if index < len(images):
+                    ahead = reader.submit(context.run, self._prepare, images[index], max_pixels)
+                yield prepared
 
     def _run(self, x: np.ndarray) -> np.ndarray:
         with stage("network"):

@@ -122,7 +122,7 @@ def test_a_real_network_on_tiles(make_bundle: BundleMaker):
 def test_memory_is_bounded_by_the_picture(make_bundle: BundleMaker):
     segmenter = Segmenter.open(make_bundle(), threads=1)
     y, x = np.mgrid[0:1500, 0:1700]
-    picture = np.where(((y // 90 + x // 90) % 2 == 0)[..., None], np.uint8([200, 60, 50]), np.uint8(0))
+    picture = np.where(((y // 90 + x // 90) % 2 == 0)[..., None], np.array([200, 60, 50], np.uint8), np.uint8(0))
     segmenter.encode_tiled(picture[:200, :200], tile=128)  # what is loaded once
     tracemalloc.start()
     try:
