@@ -116,7 +116,7 @@ def measure(data: Path | None, steps: Sequence[float], frames: int, per_set: int
 def main() -> None:
     """Print the table."""
     data = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("GEN2SEG_DATA", "../shared/data"))
-    results = measure(data if data.is_dir() else None, steps=(4, 16), frames=12, per_set=4)
+    results = measure(data if data.is_dir() else None, steps=(4, 16), frames=12, per_set=3)
     print("| set | pixels a frame | objects seen again | kept as numbered | tracker, frames unseen | tracker |")
     print("| --- | --- | --- | --- | --- | --- |")
     for (name, step), totals in results.items():

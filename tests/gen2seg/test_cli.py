@@ -296,3 +296,30 @@ def test_video_draws_objects_over_a_clip(run_cli, color_bundle, tmp_path):
     for source, output in (("clip.avi", "clip.avi"), ("missing.avi", "out.avi"), ("clip.avi", "out.gif")):
         done = run_cli("video", tmp_path / source, "--bundle", color_bundle, "-o", tmp_path / output)
         assert_one_line_error(done)
+
+
+def test_a_camera_runs_until_it_is_interrupted(color_bundle, tmp_path, monkeypatch, capsys):
+    import gen2seg_runtime.stream.video as video_module
+    from gen2seg.cli import main
+
+    class Camera:
+        fps, count, is_camera = 10.0, None, True
+
+        def __init__(self, number):
+            assert number == 3
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def __iter__(self):
+            yield np.full((48, 64, 3), 200, np.uint8)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(video_module, "VideoFrames", Camera)
+    arguments = ["video", "3", "--bundle", str(color_bundle), "-o", str(tmp_path / "out.avi"), "--all"]
+    assert main(arguments) == 0
+    assert "1 frames (0 skipped)" in capsys.readouterr().out
+    assert (tmp_path / "out.avi").exists()

@@ -170,6 +170,7 @@ def test_what_is_no_source_is_refused(segmenter: Segmenter):
             segmenter.stream(bad)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ImageError, match="memory"):
         segmenter.stream([], memory=-1)
+    assert [result.index for result in segmenter.stream(np.stack(moving(2)), drop=False)] == [0, 1]
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".mp4"])

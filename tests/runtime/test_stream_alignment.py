@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from bench.identity import RetentionMeter, wander
 from gen2seg.data.scenes import render_scene
@@ -139,6 +142,26 @@ def test_the_shift_of_a_picture():
     assert estimate_shift(flat, small_grey(a[:, :100]), (360, 360)) == (0, 0)
     tiny = small_grey(np.zeros((1, 9, 3), np.uint8))
     assert estimate_shift(tiny, tiny, (1, 9)) == (0, 0)
+
+
+SIZES = st.sampled_from([(9, 12), (9, 12), (9, 12), (1, 1), (30, 5)])
+FRAMES = st.lists(SIZES.flatmap(lambda size: hnp.arrays(np.int32, size, elements=st.integers(0, 3))), max_size=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(FRAMES)
+def test_any_frames_give_consistent_numbers(frames: list[np.ndarray]):
+    def numbers() -> list[tuple[int, ...]]:
+        tracker, rng, result = InstanceTracker(memory=2), np.random.default_rng(0), []
+        for truth in frames:
+            instances, _ = found(truth, rng, 20)
+            tracked = tracker.update(instances, np.repeat(truth[..., None] * 60, 3, axis=2).astype(np.uint8))
+            assert len(set(tracked.ids)) == len(tracked.ids) == len(instances)
+            np.testing.assert_array_equal(tracked.labels > 0, instances.labels > 0)
+            result.append(tracked.ids)
+        return result
+
+    assert numbers() == numbers()
 
 
 @pytest.mark.parametrize("memory", [-1, 1.5, True, None])

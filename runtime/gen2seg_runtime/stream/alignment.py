@@ -140,8 +140,8 @@ class InstanceTracker:
         smaller = np.zeros_like(union)
         for row, track in enumerate(self._tracks):
             dx, dy = track.velocity if shift is None else shift
-            if shift is None and (dx, dy) == (0.0, 0.0):
-                continue
+            if shift is None and abs(dx) < 0.5 and abs(dy) < 0.5:
+                continue  # the same place again
             common, visible = seen.under(track, (track.moved[0] + dx, track.moved[1] + dy))
             # What has left the picture is not held against a track.
             union[row] = common / np.maximum(visible + seen.area - common, 1)

@@ -78,7 +78,8 @@ class Stream(Iterator[StreamResult]):
         memory: int = 15,
         max_pixels: int | None = None,
     ) -> None:
-        if not isinstance(frames, Iterable) or isinstance(frames, str | bytes | np.ndarray):
+        single = isinstance(frames, str | bytes) or (isinstance(frames, np.ndarray) and frames.ndim != 4)
+        if single or not isinstance(frames, Iterable):
             raise ImageError(f"frames must be an iterable of pictures, got {type(frames).__name__}")
         self._segmenter = segmenter
         self._max_pixels = max_pixels
