@@ -1,14 +1,20 @@
 """Numbers and colours that last while pictures move."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 
 from bench.identity import RetentionMeter, wander
 from gen2seg.data.scenes import render_scene
+from gen2seg_runtime import Segmenter
 from gen2seg_runtime.errors import ImageError
+from gen2seg_runtime.formats import read_label_png
 from gen2seg_runtime.instances import Instances, describe
 from gen2seg_runtime.stream import InstanceTracker
 from gen2seg_runtime.stream.motion import estimate_shift, small_grey
@@ -168,3 +174,21 @@ def test_any_frames_give_consistent_numbers(frames: list[np.ndarray]):
 def test_memory_is_a_whole_number(memory: object):
     with pytest.raises(ImageError, match="memory"):
         InstanceTracker(memory)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_camera_that_pans_over_a_photograph():
+    folder = os.environ.get("GEN2SEG_DATA")
+    if not folder or not (Path(folder) / "nuts").is_dir():
+        pytest.skip("GEN2SEG_DATA names no folder with the set nuts")
+    path = sorted((Path(folder) / "nuts/images").iterdir())[0]
+    picture = np.asarray(Image.open(path).convert("RGB").resize((400, 300)))
+    truth = read_label_png(Path(folder) / "nuts/instances" / f"{path.stem}.png")
+    rows, columns = (np.arange(n) * side // n for n, side in zip((300, 400), truth.shape, strict=True))
+    truth = truth[rows[:, None], columns]
+    segmenter, tracker, meter = Segmenter.open(threads=2), InstanceTracker(), RetentionMeter()
+    for y, x in wander((300, 400), (224, 288), 8, 8.0):
+        view = np.s_[y : y + 224, x : x + 288]
+        instances = segmenter.encode(picture[view]).instances()
+        meter.add(truth[view], tracker.update(instances, picture[view]).labels)
+    assert meter.total.seen_again > 10
+    assert meter.total.percent >= 90
