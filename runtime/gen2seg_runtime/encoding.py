@@ -197,6 +197,32 @@ class Encoding:
         checked = [check_prompt(*pair, self.size) for pair in zip(prompts, signs, strict=True)]
         return self._masks(checked, mode, values)
 
+    @timed("instances")
+    def instances(
+        self, *, distance: float | None = None, background: float | None = None, min_area: int | None = None
+    ) -> Instances:
+        """Every instance, largest first, labels at the size of the picture.
+
+        Args:
+            distance, background, min_area: as for `find_instances`; None: the bundle's defaults.
+                `min_area` counts pixels at processing size.
+        Raises:
+            ImageError: a parameter is out of its range.
+        """
+        defaults = self._data.instances
+        return find_instances(
+            self.colors,
+            distance=defaults.distance if distance is None else distance,
+            background=defaults.background if background is None else background,
+            min_area=defaults.min_area if min_area is None else min_area,
+            size=self.size,
+        )
+
+    @timed("edges")
+    def edges(self) -> np.ndarray:
+        """(H, W) float32 in [0, 1]: thin edges between colours, see `gen2seg_runtime.edges.color_edges`."""
+        return color_edges(self.colors, self.size)
+
     @timed("prompt")
     def mask_box(self, box: Any, mode: str | None = None, *, clip: bool = True, **options: Any) -> np.ndarray:
         """Mask of the object in a box: the query is the mean colour over the box's core.
@@ -228,32 +254,6 @@ class Encoding:
         """
         mode, values = self._resolve(mode, options)
         return queries.mask_of_region(self, mask, mode, values)
-
-    @timed("instances")
-    def instances(
-        self, *, distance: float | None = None, background: float | None = None, min_area: int | None = None
-    ) -> Instances:
-        """Every instance, largest first, labels at the size of the picture.
-
-        Args:
-            distance, background, min_area: as for `find_instances`; None: the bundle's defaults.
-                `min_area` counts pixels at processing size.
-        Raises:
-            ImageError: a parameter is out of its range.
-        """
-        defaults = self._data.instances
-        return find_instances(
-            self.colors,
-            distance=defaults.distance if distance is None else distance,
-            background=defaults.background if background is None else background,
-            min_area=defaults.min_area if min_area is None else min_area,
-            size=self.size,
-        )
-
-    @timed("edges")
-    def edges(self) -> np.ndarray:
-        """(H, W) float32 in [0, 1]: thin edges between colours, see `gen2seg_runtime.edges.color_edges`."""
-        return color_edges(self.colors, self.size)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write this encoding as one PNG that any viewer shows.
