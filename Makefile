@@ -8,7 +8,7 @@ DEV := .venv
 TORCH := torch==2.14.1 torchvision==0.29.1
 NATIVE := setup.py $(wildcard kernels/gen2seg_kernels/csrc/*)
 
-.PHONY: demo test lint bench gpu-check evaluate clean
+.PHONY: demo test lint bench gpu-check aarch64 evaluate clean
 
 demo: $(RUNTIME)/.installed
 	$(RUNTIME)/bin/gen2seg demo $(if $(IMAGE),--image "$(IMAGE)") $(if $(POINT),--point "$(POINT)") -o demo-out
@@ -27,6 +27,10 @@ bench: $(DEV)/.installed
 
 gpu-check: $(DEV)/.installed
 	$(DEV)/bin/python -m bench.gpu_check
+
+# Compiled, not run: there is no such machine here.
+aarch64: $(DEV)/.installed
+	PYTHON="$(CURDIR)/$(DEV)/bin/python" .ci/aarch64 build/aarch64
 
 evaluate: $(DEV)/.installed
 	$(DEV)/bin/gen2seg evaluate --data "$(GEN2SEG_DATA)" --system tiny,rgb,floodfill,felzenszwalb \

@@ -39,7 +39,7 @@ def full_image_each(colors: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 def broadcast(colors: np.ndarray, points: np.ndarray) -> np.ndarray:
     """All prompts at once in PyTorch, the filter as 49 shifted products: points (K, 2) -> bool (K, H, W)."""
-    return _broadcast(*_tensors(colors, points)).numpy()
+    return broadcast_tensors(*_tensors(colors, points)).numpy()
 
 
 def compiled_broadcast(colors: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -53,7 +53,7 @@ def _tensors(colors: np.ndarray, points: np.ndarray) -> tuple[Tensor, Tensor]:
 
 @cache
 def _compiled():
-    return torch.compile(_broadcast, dynamic=False)
+    return torch.compile(broadcast_tensors, dynamic=False)
 
 
 def _similarity(features: Tensor, points: Tensor, sigma: float = 0.01) -> Tensor:
@@ -70,7 +70,8 @@ def _similarity(features: Tensor, points: Tensor, sigma: float = 0.01) -> Tensor
     return (similarity - low) / (high - low + 1e-6) * 255
 
 
-def _broadcast(features: Tensor, points: Tensor, threshold: int = 3) -> Tensor:
+def broadcast_tensors(features: Tensor, points: Tensor, threshold: int = 3) -> Tensor:
+    """`broadcast` of tensors on one device: features (H, W, 3) and points (K, 2) float -> bool (K, H, W)."""
     height, width = features.shape[:2]
     grey = _similarity(features, points).floor()
     guide = F.pad(features.permute(2, 0, 1)[None], (4, 4, 4, 4), mode="reflect")[0]

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gen2seg_kernels.loss.autograd import instance_coloring_loss, instance_coloring_terms
-    from gen2seg_kernels.prompt.dispatch import prompt_mask, prompt_mask_with_confidence, prompt_masks
+    from gen2seg_kernels.prompt.dispatch import (
+        prompt_mask,
+        prompt_mask_with_confidence,
+        prompt_masks,
+        prompt_masks_batch,
+    )
 
 __all__ = [
     "instance_coloring_loss",
@@ -17,6 +22,7 @@ __all__ = [
     "prompt_mask",
     "prompt_mask_with_confidence",
     "prompt_masks",
+    "prompt_masks_batch",
 ]
 
 _HOMES = {
@@ -25,6 +31,7 @@ _HOMES = {
     "prompt_mask": "gen2seg_kernels.prompt.dispatch",
     "prompt_mask_with_confidence": "gen2seg_kernels.prompt.dispatch",
     "prompt_masks": "gen2seg_kernels.prompt.dispatch",
+    "prompt_masks_batch": "gen2seg_kernels.prompt.dispatch",
 }
 
 

@@ -15,12 +15,16 @@ class KernelVariant:
     Attributes:
         name: stem of the compiled file; unique, lower case with underscores.
         kernel: the `triton.jit` function.
-        signature: every argument in order: "*fp32", "*u8", "i32", "fp32", ..., or "constexpr".
+        signature: every argument in order: "*fp32", "*u8", "i32", "fp32", ..., or "constexpr"; "*fp32:16" promises
+            an address that is a multiple of 16 bytes, "i32:16" such a number.
         constexprs: the values of the "constexpr" arguments.
         grid: the launch grid in terms of the arguments, e.g. ("cdiv(n_pixels, 1024)", "n_images", "1").
         num_warps: warps of a program.
         num_stages: depth of software pipelining.
         doc: what it computes, in a line.
+        enable_fp_fusion: whether a product and a sum may become one fused operation with one rounding.
+        architectures: the compute capabilities (75, 80, ...) it is for; None = all. Variants of one name for different
+            architectures differ in constants, grid and warps only.
     """
 
     name: str
@@ -31,3 +35,5 @@ class KernelVariant:
     num_warps: int = 4
     num_stages: int = 2
     doc: str = ""
+    enable_fp_fusion: bool = True
+    architectures: tuple[int, ...] | None = None

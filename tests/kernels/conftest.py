@@ -1,9 +1,20 @@
 import os
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+
+# By path: pytest's import mode "importlib" does not make neighbours importable.
+interpreter = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("interpreter.py"))))
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    if module_path.name.endswith("_triton.py") and not interpreter.interpreting():
+        return interpreter.InterpretedFile.from_parent(parent, path=module_path)
+    return None
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,7 @@ def test_public_names_are_there():
         "prompt_mask",
         "prompt_mask_with_confidence",
         "prompt_masks",
+        "prompt_masks_batch",
     }
     for name in gen2seg_kernels.__all__:
         assert callable(getattr(gen2seg_kernels, name))

@@ -1,7 +1,11 @@
 """The training loss against its float64 definition: value to 1e-6, gradient to 1e-5 per image."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch")
 
@@ -115,10 +119,10 @@ def test_one_flat_color_pushes_nothing(rng):
     assert np.abs(grad).max() < 1e-12
 
 
-def test_two_thousand_instances(rng):
+def test_three_thousand_instances(rng):
     pred = torch.tensor(rng.uniform(0, 255, (1, 3, 64, 64)), dtype=torch.float32)
-    labels = torch.tensor(rng.permutation(np.arange(64 * 64) % 2001).reshape(1, 64, 64))
-    assert len(labels.unique()) == 2001
+    labels = torch.tensor(rng.permutation(np.arange(64 * 64) % 3001).reshape(1, 64, 64))
+    assert len(labels.unique()) == 3001
     assert_matches(pred, labels)
 
 
@@ -271,6 +275,19 @@ def test_terms_add_up_and_are_detached(rng):
     assert sum(term.item() for term in terms.values()) == pytest.approx(loss.item(), rel=1e-6)
     loss.backward()
     assert torch.equal(pred.grad, torch.tensor(run(pred.detach(), labels)[1]).float())
+
+
+def test_real_label_maps(rng):
+    root = Path(os.environ.get("GEN2SEG_DATA", Path(__file__).parents[2] / "../shared/data"))
+    names = sorted(root.glob("*/instances/*.png"))[::29]
+    if not names:
+        pytest.skip(f"no evaluation images in {root} (set GEN2SEG_DATA)")
+    for name in names:
+        labels = np.array(Image.open(name))[None, ::2, ::2][:, :160, :240].astype(np.int32)
+        table = rng.uniform(0, 255, (labels.max() + 1, 3))
+        table[0] = 0
+        colors = table[labels[0]].transpose(2, 0, 1) + rng.normal(0, 12, (3, *labels.shape[1:]))
+        assert_matches(torch.tensor(np.clip(colors, 0, 255)[None], dtype=torch.float32), torch.tensor(labels))
 
 
 def test_scales_with_the_incoming_gradient_before_rounding_to_half(rng):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gen2seg_kernels import prompt_mask, prompt_mask_with_confidence, prompt_masks
+from gen2seg_kernels import prompt_mask, prompt_mask_with_confidence, prompt_masks, prompt_masks_batch
 
 COLORS = np.zeros((6, 8, 3), np.uint8)
 
@@ -92,3 +92,23 @@ def test_the_input_is_left_alone():
     colors.flags.writeable = False
     for mode in ("reference", "metric"):
         prompt_mask(colors, [(2, 2)], mode=mode)
+
+
+def test_a_tensor_on_the_cpu_is_refused():
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("triton")
+    with pytest.raises(TypeError, match="CUDA tensor, got one on cpu; on the CPU hand over a NumPy array"):
+        prompt_mask(torch.from_numpy(COLORS), [(0, 0)])
+
+
+def test_a_batch_of_arrays():
+    batch = np.stack([COLORS, COLORS + 50])
+    masks = prompt_masks_batch(batch, [[[(0, 0)], [(1, 1)]], []], mode="metric")
+    assert [mask.shape for mask in masks] == [(2, 6, 8), (0, 6, 8)]
+    assert masks[0].all()
+    with pytest.raises(ValueError, match="prompts must hold one entry for each of 2 images, got 1"):
+        prompt_masks_batch(batch, [[[(0, 0)]]])
+    with pytest.raises(ValueError, match="labels must hold one entry for each of 2 images, got 3"):
+        prompt_masks_batch(batch, [[], []], labels=[None] * 3)
+    with pytest.raises(ValueError, match=r"\(B, H, W, 3\) with at least one pixel, got \(6, 8, 3\)"):
+        prompt_masks_batch(COLORS, [[]])

@@ -1,10 +1,14 @@
 """The instance colouring loss for training: the checks, and the choice among what computes it.
 
 Source: Khangaonkar and Pirsiavash, gen2seg, arXiv 2505.15263. The plain definition is `reference.py`; the C
-extension (`cpu.py`) computes it for tensors on the CPU, PyTorch operations (`eager.py`) elsewhere.
+extension (`cpu.py`) computes it for tensors on the CPU, Triton kernels (`triton.py`) on a GPU, PyTorch operations
+(`eager.py`) elsewhere.
 """
 
+import os
+import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,7 +16,7 @@ from torch import Tensor
 
 from gen2seg_kernels.loss import cpu, eager
 from gen2seg_kernels.loss.config import LossConfig
-from gen2seg_kernels.native import load_native
+from gen2seg_kernels.native import VARIABLE, load_native
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.int64)
@@ -138,7 +142,30 @@ class _InstanceColoring(torch.autograd.Function):
 def _implementation(pred: Tensor) -> Callable[..., tuple[Tensor, Tensor | None]]:
     if pred.device.type == "cpu" and load_native() is not None:
         return _compiled
+    if pred.device.type == "cuda":
+        return _load_triton() or eager.loss_and_grad
     return eager.loss_and_grad
+
+
+@cache
+def _load_triton() -> Callable[..., tuple[Tensor, Tensor | None]] | None:
+    """The way through Triton, or None if the plain way is to run; the first call warns if it must.
+
+    GEN2SEG_KERNELS=reference chooses the plain way.
+    """
+    if os.environ.get(VARIABLE) == "reference":
+        return None
+    try:
+        from gen2seg_kernels.loss import triton
+    except ImportError as error:
+        warnings.warn(
+            f"the loss's GPU kernels cannot be used ({error}); PyTorch operations run, which are correct but slow. "
+            "Install triton",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+    return triton.loss_and_grad
 
 
 def _compiled(

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def check_colors(colors: Any) -> NDArray[np.uint8]:
-    """Returns `colors` if it is a colour image (H, W, 3) uint8 with at least one pixel.
+def check_colors(colors: Any, axes: str = "(H, W, 3)") -> NDArray[np.uint8]:
+    """Returns `colors` if it is a colour image, or several, of these axes: uint8 with at least one pixel.
 
     Raises:
         TypeError: it is not a NumPy array of uint8.
@@ -19,8 +19,8 @@ def check_colors(colors: Any) -> NDArray[np.uint8]:
     if not isinstance(colors, np.ndarray) or colors.dtype != np.uint8:
         got = colors.dtype if isinstance(colors, np.ndarray) else type(colors).__name__
         raise TypeError(f"colors must be a NumPy array of uint8, got {got}")
-    if colors.ndim != 3 or colors.shape[2] != 3 or colors.size == 0:
-        raise ValueError(f"colors must be (H, W, 3) with at least one pixel, got {colors.shape}")
+    if colors.ndim != axes.count(",") + 1 or colors.shape[-1] != 3 or colors.size == 0:
+        raise ValueError(f"colors must be {axes} with at least one pixel, got {colors.shape}")
     return colors
 
 
