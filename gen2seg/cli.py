@@ -21,6 +21,7 @@ _VERBS = {
     "instances": "All objects of pictures: label maps and COCO run-length JSON.",
     "edges": "Edges between objects.",
     "inspect": "What a model bundle holds, after checking it.",
+    "doctor": "What will run a bundle on this machine, and what will not, and why.",
     "train": "Train a network from a configuration.",
     "evaluate": "Measure bundles and rivals on a folder of labelled sets.",
 }
