@@ -61,10 +61,11 @@ def obstacles(
         yield Obstacle("G2S-E010", CANNOT, f"the {name} backend needs: {spec.install} (no module {missing[0]})")
     elif provider is not None:
         yield from _provider(provider, probes)
-    if spec.gpu or provider is not None:
-        yield from _card(name, spec.distributions if provider is None else provider.distributions, probes, options)
     if spec.gpu:
+        yield from _card(name, spec.distributions, probes, options)
         yield from _engine(name, spec, stage, probes, options)
+    elif provider is not None:
+        yield from _card(provider.onnx_name, provider.distributions, probes, options)
 
 
 def first_obstacle(
@@ -72,6 +73,11 @@ def first_obstacle(
 ) -> Obstacle | None:
     """The first of `obstacles`; None: it will run."""
     return next(obstacles(name, spec, stage, probes, options), None)
+
+
+def cuda_name(version: int) -> str:
+    """The driver's number of a CUDA version in words: 12090 is CUDA 12.9."""
+    return f"CUDA {version // 1000}.{version % 1000 // 10}"
 
 
 def installed_version(distributions: Sequence[str], probes: Probes) -> tuple[str, str] | None:
@@ -137,7 +143,7 @@ def _card(
             "G2S-E016",
             CANNOT,
             f"{installed[0] if installed else name} needs a driver for CUDA {major}, this one "
-            f"({probes.driver_version() or 'unknown version'}) ends at {known // 1000}.{known % 1000 // 10}; "
+            f"({probes.driver_version() or 'unknown version'}) ends at {cuda_name(known)}; "
             "update the driver",
         )
 

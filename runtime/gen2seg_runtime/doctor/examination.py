@@ -1,6 +1,7 @@
 """Examine a bundle on a machine."""
 
 import os
+import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ from gen2seg_runtime.backends.checks import (
     CANNOT,
     REBUILD,
     Obstacle,
+    cuda_name,
     engine_architectures,
     obstacles,
 )
@@ -51,7 +53,9 @@ def examine(path: str | os.PathLike[str] | None = None, probes: Probes = MACHINE
         return Report({}, machine, tuple(problems), tuple(notes), (), ())
     verdicts = tuple(_verdict(manifest, name, options, probes) for name, options in _backends())
     notes += [*bundle_notes(manifest), *(missing_kernels(root, manifest, probes) if not problems else ())]
-    return Report(describe(root, manifest), machine, tuple(problems), tuple(notes), verdicts, _auto(manifest, probes))
+    return Report(
+        describe(root, manifest), machine, tuple(problems), tuple(notes), verdicts, _auto(manifest, verdicts, probes)
+    )
 
 
 def describe_machine(probes: Probes) -> dict[str, Any]:
@@ -63,9 +67,7 @@ def describe_machine(probes: Probes) -> dict[str, Any]:
         "processor": probes.cpu_name(),
         "memory": f"{memory.total / MIB:.0f} MiB, {memory.available / MIB:.0f} free",
         "GPUs": [f"{gpu.name} (sm_{gpu.capability}, {gpu.memory / MIB:.0f} MiB)" for gpu in probes.gpus()],
-        "driver": None
-        if cuda is None
-        else f"{probes.driver_version() or '?'}, CUDA {cuda // 1000}.{cuda % 1000 // 10}",
+        "driver": "none" if cuda is None else f"{probes.driver_version() or 'unknown'}, {cuda_name(cuda)}",
         "libraries": {name: version for name, version in versions.items() if version is not None},
     }
 
@@ -100,6 +102,8 @@ def _verdict(manifest: Manifest, name: str, options: Mapping[str, Any], probes: 
         for obstacle in obstacles(name, spec, stage, probes, options):
             # What concerns the machine is the same for every stage.
             found.setdefault(f"{obstacle.code} {obstacle.message if obstacle.kind == REBUILD else ''}", obstacle)
+    for obstacle in _unchecked(manifest, name):
+        found.setdefault(f"{obstacle.code} {obstacle.message}", obstacle)
     for obstacle in (*_loading(name, spec, found, probes), *_memory(manifest, name, spec, options, probes)):
         found.setdefault(obstacle.code, obstacle)
     provider = options.get("provider")
@@ -117,6 +121,21 @@ def _verdict_distributions(name: str, provider: str | None) -> tuple[str, ...]:
     if provider:
         return (*_ONNX_DISTRIBUTIONS, *PROVIDERS[provider].distributions)
     return {"onnxruntime": _ONNX_DISTRIBUTIONS}.get(name) or BACKENDS[name].distributions or (name,)
+
+
+def _unchecked(manifest: Manifest, name: str) -> Iterator[Obstacle]:
+    """Graphs whose weights OpenVINO would look for itself, past the digests."""
+    if name != "openvino":
+        return
+    folders = {posixpath.dirname(record.path) for record in manifest.files if record.role == "model_data"}
+    for stage in manifest.chain:
+        if name not in stage.artifacts and posixpath.dirname(stage.path) in folders:
+            yield Obstacle(
+                "G2S-E020",
+                REBUILD,
+                f"the graph of stage {stage.name!r} may keep weights in another file, which openvino would read "
+                "unchecked; export the bundle again with --target openvino",
+            )
 
 
 def _loading(name: str, spec: BackendSpec, found: Mapping[str, Obstacle], probes: Probes) -> Iterator[Obstacle]:
@@ -170,8 +189,14 @@ def _notes(
         yield Note("G2S-W104", "this processor has no bfloat16 instructions: the stages run in float32")
 
 
-def _auto(manifest: Manifest, probes: Probes) -> tuple[str, ...]:
+def _auto(manifest: Manifest, verdicts: tuple[Verdict, ...], probes: Probes) -> tuple[str, ...]:
     try:
-        return tuple(str(choice) for choice in choose_backends(manifest, probes=probes))
+        choices = choose_backends(manifest, probes=probes)
     except BackendError:
         return ()
+    # "auto" loads no library before it is chosen, so that what shows only then is an error of opening.
+    fails = {verdict.backend for verdict in verdicts if verdict.obstacles}
+    return tuple(
+        f"{choice}{', and opening it will fail: name another backend' if choice.backend in fails else ''}"
+        for choice in choices
+    )

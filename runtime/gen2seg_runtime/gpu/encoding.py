@@ -30,9 +30,7 @@ def open_prompter(bundle: Bundle, device_id: int = 0) -> DevicePrompter:
         BackendError: the bundle holds no kernels or none for this GPU, cuda-python or the driver is missing.
     """
     if all(record.path != _CONTRACT for record in bundle.manifest.files):
-        raise BackendError(
-            f"{bundle.root}: holds no compiled kernels; export it with --target tensorrt-rtx or tensorrt"
-        )
+        raise BackendError(f"{bundle.root}: holds no compiled kernels; export it with a GPU target")
     device = CudaDevice(device_id)
     from gen2seg_kernels.launch import CompiledKernels
 
