@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from gen2seg_runtime.backends import available_backends, open_backend
+from gen2seg_runtime.backends import open_backend, usable_backends
 from gen2seg_runtime.bundle import Bundle
 from gen2seg_runtime.errors import BackendError
 from gen2seg_runtime.threads import _physical_cores, thread_count
@@ -19,17 +19,17 @@ from .conftest import BundleMaker, painting_graph
 
 def test_runs_the_graph_for_any_size_and_batch(make_bundle: BundleMaker):
     bundle = Bundle.open(make_bundle())
-    for name in ("auto", *available_backends()):
+    for name in ("auto", *usable_backends(bundle)):
         backend = open_backend(bundle, name, threads=1)
-        assert (backend.name, backend.device) == ("onnxruntime", "cpu")
+        assert (backend.name, backend.device) == ("onnxruntime" if name == "auto" else name, "cpu")
         for shape in ((1, 3, 32, 64), (2, 3, 96, 32)):
             x = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
             np.testing.assert_allclose(backend.run(x), 127.5 * x + 127.5, rtol=1e-6, atol=1e-4)
 
 
 def test_unknown_backend_lists_the_known(make_bundle: BundleMaker):
-    with pytest.raises(BackendError, match=r"unknown backend 'tensorrt'.*auto, onnxruntime"):
-        open_backend(Bundle.open(make_bundle()), "tensorrt")
+    with pytest.raises(BackendError, match=r"unknown backend 'nothing'.*auto, onnxruntime"):
+        open_backend(Bundle.open(make_bundle()), "nothing")
 
 
 def test_missing_library_names_the_package(make_bundle: BundleMaker, monkeypatch: pytest.MonkeyPatch):

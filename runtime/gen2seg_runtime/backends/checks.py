@@ -3,6 +3,7 @@
 Nothing here loads a model; a library is imported only where a rule says so.
 """
 
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from gen2seg_runtime.backends.providers import Provider, provider_of
 from gen2seg_runtime.backends.spec import BackendSpec
 from gen2seg_runtime.codes import CODES
 from gen2seg_runtime.machine import Probes
-from gen2seg_runtime.manifest import StageSpec
+from gen2seg_runtime.manifest import Manifest, StageSpec
 
 CANNOT, REBUILD = "cannot", "rebuild"
 
@@ -38,17 +39,31 @@ class Obstacle:
 
 
 def obstacles(
-    name: str, spec: BackendSpec, stage: StageSpec, probes: Probes, options: Mapping[str, Any] | None = None
+    name: str,
+    spec: BackendSpec,
+    stage: StageSpec,
+    probes: Probes,
+    options: Mapping[str, Any] | None = None,
+    outside: bool = False,
 ) -> Iterator[Obstacle]:
     """What keeps backend `name` from running a stage, what concerns the bundle first; nothing: it will run.
 
     The obstacles come one by one, so that whoever wants the first only makes no further probe.
 
+    Args:
+        outside: whether the stage's graph may keep weights in another file, see `weights_outside`.
     Raises:
         BackendError: the options name an unknown provider.
     """
     provider = provider_of(options or {}) if name == "onnxruntime" else None
     yield from _artifact(name, spec, stage)
+    if outside and name == "openvino" and name not in stage.artifacts:
+        yield Obstacle(
+            "G2S-E020",
+            REBUILD,
+            f"the graph of stage {stage.name!r} may keep weights in another file, which openvino would read unchecked; "
+            "export the bundle again with --target openvino",
+        )
     lacks = spec.lacks if provider is None else provider.lacks
     if stage.precision.compute in lacks:
         yield Obstacle(
@@ -69,10 +84,21 @@ def obstacles(
 
 
 def first_obstacle(
-    name: str, spec: BackendSpec, stage: StageSpec, probes: Probes, options: Mapping[str, Any] | None = None
+    name: str,
+    spec: BackendSpec,
+    stage: StageSpec,
+    probes: Probes,
+    options: Mapping[str, Any] | None = None,
+    outside: bool = False,
 ) -> Obstacle | None:
     """The first of `obstacles`; None: it will run."""
-    return next(obstacles(name, spec, stage, probes, options), None)
+    return next(obstacles(name, spec, stage, probes, options, outside), None)
+
+
+def weights_outside(manifest: Manifest, stage: StageSpec) -> bool:
+    """Whether files of external weights lie beside a stage's graph; whose they are only the graph could say."""
+    folder = posixpath.dirname(stage.path)
+    return any(record.role == "model_data" and posixpath.dirname(record.path) == folder for record in manifest.files)
 
 
 def cuda_name(version: int) -> str:

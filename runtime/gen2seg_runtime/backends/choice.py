@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gen2seg_runtime.backends.checks import Obstacle, first_obstacle
+from gen2seg_runtime.backends.checks import Obstacle, first_obstacle, weights_outside
 from gen2seg_runtime.backends.registry import BACKENDS, DEFAULT_BACKEND, check_options
 from gen2seg_runtime.errors import BackendError
 from gen2seg_runtime.machine import MACHINE, Probes
@@ -40,13 +40,13 @@ def choose_backends(
         return tuple(Choice(stage.name, name, "asked for") for stage in manifest.chain)
     if options:
         raise BackendError(f"options ({', '.join(options)}) belong to a named backend, the backend here is 'auto'")
-    return tuple(_best(stage, probes) for stage in manifest.chain)
+    return tuple(_best(stage, weights_outside(manifest, stage), probes) for stage in manifest.chain)
 
 
-def _best(stage: StageSpec, probes: Probes) -> Choice:
+def _best(stage: StageSpec, outside: bool, probes: Probes) -> Choice:
     refused: dict[str, Obstacle] = {}
     for name, why in _candidates(stage).items():
-        obstacle = first_obstacle(name, BACKENDS[name], stage, probes)
+        obstacle = first_obstacle(name, BACKENDS[name], stage, probes, outside=outside)
         if obstacle is None:
             passed_over = "".join(f"; not {other}: {reason}" for other, reason in refused.items())
             return Choice(stage.name, name, why + passed_over)

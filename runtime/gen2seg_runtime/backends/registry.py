@@ -83,9 +83,13 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
         raise BackendError(f"backend {name!r}: device_id must be a number from 0, got {index!r}")
 
 
-def can_run(name: str, stage: StageSpec) -> bool:
-    """Whether the backend is known and can run the stage on this machine with what the bundle holds."""
-    return name in BACKENDS and first_obstacle(name, BACKENDS[name], stage, MACHINE) is None
+def can_run(name: str, stage: StageSpec, outside: bool = False) -> bool:
+    """Whether the backend is known and can run the stage on this machine with what the bundle holds.
+
+    Args:
+        outside: see `gen2seg_runtime.backends.checks.weights_outside`.
+    """
+    return name in BACKENDS and first_obstacle(name, BACKENDS[name], stage, MACHINE, outside=outside) is None
 
 
 def open_stage(

@@ -1,7 +1,6 @@
 """Examine a bundle on a machine."""
 
 import os
-import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from gen2seg_runtime.backends.checks import (
     cuda_name,
     engine_architectures,
     obstacles,
+    weights_outside,
 )
 from gen2seg_runtime.backends.choice import choose_backends
 from gen2seg_runtime.backends.providers import PROVIDERS
@@ -99,11 +99,9 @@ def _verdict(manifest: Manifest, name: str, options: Mapping[str, Any], probes: 
     spec = BACKENDS[name]
     found: dict[str, Obstacle] = {}
     for stage in manifest.chain:
-        for obstacle in obstacles(name, spec, stage, probes, options):
+        for obstacle in obstacles(name, spec, stage, probes, options, weights_outside(manifest, stage)):
             # What concerns the machine is the same for every stage.
             found.setdefault(f"{obstacle.code} {obstacle.message if obstacle.kind == REBUILD else ''}", obstacle)
-    for obstacle in _unchecked(manifest, name):
-        found.setdefault(f"{obstacle.code} {obstacle.message}", obstacle)
     for obstacle in (*_loading(name, spec, found, probes), *_memory(manifest, name, spec, options, probes)):
         found.setdefault(obstacle.code, obstacle)
     provider = options.get("provider")
@@ -121,21 +119,6 @@ def _verdict_distributions(name: str, provider: str | None) -> tuple[str, ...]:
     if provider:
         return (*_ONNX_DISTRIBUTIONS, *PROVIDERS[provider].distributions)
     return {"onnxruntime": _ONNX_DISTRIBUTIONS}.get(name) or BACKENDS[name].distributions or (name,)
-
-
-def _unchecked(manifest: Manifest, name: str) -> Iterator[Obstacle]:
-    """Graphs whose weights OpenVINO would look for itself, past the digests."""
-    if name != "openvino":
-        return
-    folders = {posixpath.dirname(record.path) for record in manifest.files if record.role == "model_data"}
-    for stage in manifest.chain:
-        if name not in stage.artifacts and posixpath.dirname(stage.path) in folders:
-            yield Obstacle(
-                "G2S-E020",
-                REBUILD,
-                f"the graph of stage {stage.name!r} may keep weights in another file, which openvino would read "
-                "unchecked; export the bundle again with --target openvino",
-            )
 
 
 def _loading(name: str, spec: BackendSpec, found: Mapping[str, Obstacle], probes: Probes) -> Iterator[Obstacle]:
