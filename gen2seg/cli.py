@@ -1,7 +1,7 @@
 """The command line `gen2seg`: picks the verb, and turns errors into exit codes.
 
-Exit codes: 0 done, 1 some of several files failed, 2 bad input, 130 interrupted. Only the verb that is called
-is imported, so `gen2seg segment` never meets the training side.
+Exit codes: 0 done, 1 some of several files failed or a bundle did not verify, 2 bad input, 130 interrupted. Only
+the verb that is called is imported, so `gen2seg segment` never meets the training side.
 """
 
 import importlib
@@ -21,6 +21,7 @@ _VERBS = {
     "instances": "All objects of pictures: label maps and COCO run-length JSON.",
     "edges": "Edges between objects.",
     "inspect": "What a model bundle holds, after checking it.",
+    "verify": "Repeat a bundle's own verification on this machine, without PyTorch.",
     "doctor": "What will run a bundle on this machine, and what will not, and why.",
     "train": "Train a network from a configuration.",
     "evaluate": "Measure bundles and rivals on a folder of labelled sets.",

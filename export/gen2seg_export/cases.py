@@ -72,18 +72,19 @@ def plan_cases(spec: InputSpec, cost: Cost | None, images: Path | None, max_imag
     real = [] if images is None else real_samples(images, min(MOST_REAL, left)) if left else []
     scenes = verification_scenes()[: max(0, min(MOST_GENERATED, left - len(real)))]
     cases = _probes(spec)
-    cases += [_case(sample, "golden", spec) for sample in goldens]
-    cases += [_case(sample, sample.kind, spec) for sample in (*scenes, *real)]
+    cases += [picture_case(sample, "golden", spec) for sample in goldens]
+    cases += [picture_case(sample, sample.kind, spec) for sample in (*scenes, *real)]
     return cases
 
 
 def calibration_cases(spec: InputSpec, cost: Cost | None) -> list[Case]:
     """Pictures to calibrate on, none of those that judge."""
     count = CALIBRATION_PICTURES if cost is None or cost.flops < REFERENCE_BUDGET / 10 else 2
-    return [_case(sample, "calibration", spec) for sample in calibration_scenes()[:count]]
+    return [picture_case(sample, "calibration", spec) for sample in calibration_scenes()[:count]]
 
 
-def _case(sample: Sample, kind: str, spec: InputSpec) -> Case:
+def picture_case(sample: Sample, kind: str, spec: InputSpec) -> Case:
+    """A picture as the network takes it."""
     x, content = reference_input(sample.image, spec)
     return Case(sample.name, kind, x.numpy(), content, sample.image)
 

@@ -45,6 +45,7 @@ class TargetsType(click.ParamType):
 @click.option("--random-weights", is_flag=True, help="Seeded random weights instead; says 'untrained'.")
 @click.option("--allow-pickle", is_flag=True, help="Read pickled weights, which can run code, for want of others.")
 @click.option("--vae", metavar="full|taesd|DIR", help="sd2, dino-b: the VAE variant.")
+@click.option("--text-embedding", type=click.Path(path_type=Path), help="sd2: the empty prompt's, as safetensors.")
 @click.option("--fp16", is_flag=True, help="float16: for CPUs the weights (half the file), for GPUs the arithmetic.")
 @click.option("--bf16", is_flag=True, help="bfloat16 arithmetic but where measured ranges speak against it.")
 @click.option("--int8", is_flag=True, help="int8 by calibration, as OpenVINO IR; offered where it is faster here.")

@@ -51,6 +51,7 @@ class ExportModel:
         folded: constants that the specialisation folded in (timestep, tokens, scaling factor, ...), as JSON.
         before, after: the cost of the reference's networks and of the chain.
         warnings: what the user should be told.
+        free_stride: what the sides must be multiples of where any size may come; None: the padding's own multiple.
     """
 
     backbone: str
@@ -66,3 +67,4 @@ class ExportModel:
     before: Cost | None = None
     after: Cost | None = None
     warnings: tuple[str, ...] = ()
+    free_stride: int | None = None

@@ -5,6 +5,7 @@ message (2 GiB) and than half the memory.
 """
 
 import math
+import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, numpy_helper
-from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor, uses_external_data
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 from torch import nn
 from torch._dynamo.exc import UserError
 
@@ -36,13 +37,15 @@ FLOAT16_MAX = float(np.finfo(np.float16).max)
 # Sides that a tracer sees must be larger than one at the coarsest level: it takes a side of 1 for a constant.
 _LEAST_EXAMPLE = 16
 
+_WAY_OUT = " for any multiple of {stride} (choose one size, or sizes whose sides have a larger common divisor)"
+
 
 @dataclass(frozen=True)
 class GraphSpec:
     """How the graph meets the outside.
 
-    `size` None makes height, width and the batch free, the sides multiples of `stride`; (height, width) fixes
-    them, and the batch at 1, as the runtime gives it.
+    `size` None makes height and width free multiples of `stride`; (height, width) fixes them. The batch is
+    always free. `least`: no free side will be shorter than this many strides.
     """
 
     input_name: str = "image"
@@ -51,6 +54,7 @@ class GraphSpec:
     stride: int = 32
     size: tuple[int, int] | None = None
     opset: int = OPSET
+    least: int = 1
 
     def __post_init__(self) -> None:
         if self.size is not None and any(side < 1 or side % self.stride for side in self.size):
@@ -62,7 +66,15 @@ def data_name(path: Path) -> str:
     return f"{path.name}.data"
 
 
-def export_graph(module: nn.Module, spec: GraphSpec, path: Path) -> None:
+def export_graph(module: nn.Module, spec: GraphSpec | None = None) -> onnx.ModelProto:
+    """A small network as an ONNX graph in memory; see `write_graph`."""
+    with tempfile.TemporaryDirectory(prefix="gen2seg-graph-") as folder:
+        path = Path(folder) / "model.onnx"
+        write_graph(module, spec or GraphSpec(), path)
+        return onnx.load(path)
+
+
+def write_graph(module: nn.Module, spec: GraphSpec, path: Path) -> None:
     """Write the network as an ONNX file with float32 weights, and `data_name(path)` if they are large.
 
     Args:
@@ -91,17 +103,16 @@ def export_graph(module: nn.Module, spec: GraphSpec, path: Path) -> None:
 
 
 def _trace(module: nn.Module, spec: GraphSpec) -> torch.onnx.ONNXProgram:
-    shape: dict[int, object] = {}
+    shape: dict[int, object] = {0: torch.export.Dim("batch", min=1, max=1024)}
+    height, width = spec.size or (0, 0)
     if spec.size is None:
-        shape[0] = torch.export.Dim("batch", min=1, max=1024)
         # A multiple is written as stride * symbol; 1024 strides are 8,192 pixels a side and more.
-        shape[2] = spec.stride * torch.export.Dim("rows", min=1, max=1024)
-        shape[3] = spec.stride * torch.export.Dim("columns", min=1, max=1024)
-        cells = max(2, math.ceil(_LEAST_EXAMPLE / spec.stride))
-        # Two pictures, not one: the tracer takes a batch of one for a constant.
-        example = torch.zeros(2, spec.channels, cells * spec.stride, (cells + 1) * spec.stride)
-    else:
-        example = torch.zeros(1, spec.channels, *spec.size)
+        shape[2] = spec.stride * torch.export.Dim("rows", min=spec.least, max=1024)
+        shape[3] = spec.stride * torch.export.Dim("columns", min=spec.least, max=1024)
+        cells = max(2, spec.least, math.ceil(_LEAST_EXAMPLE / spec.stride))
+        height, width = cells * spec.stride, (cells + 1) * spec.stride
+    # Two pictures, not one: the tracer takes a batch of one for a constant.
+    example = torch.zeros(2, spec.channels, height, width)
     # The dynamo exporter folds shapes and transposed weights; the older tracing one leaves 190 constants and
     # four times the shape arithmetic. torch.export runs apart because it refuses a network that depends on
     # one size, where torch.onnx.export, given the module itself, bakes that size in without a word. It
@@ -120,7 +131,8 @@ def _trace(module: nn.Module, spec: GraphSpec) -> torch.onnx.ONNXProgram:
                 verbose=False,
             )
     except (UserError, torch.onnx.errors.OnnxExporterError) as error:
-        raise ExportError(f"the network cannot be written as ONNX: {error}") from error
+        way_out = "" if spec.size is not None else _WAY_OUT.format(stride=spec.stride)
+        raise ExportError(f"the network cannot be written as ONNX{way_out}: {error}") from error
     if program is None:
         raise ExportError("the ONNX exporter returned no program")
     return program
@@ -140,9 +152,7 @@ def _check_module(module: nn.Module) -> None:
 
 def _name_sizes(model: onnx.ModelProto, spec: GraphSpec) -> None:
     """Say batch, height and width at both ends of the graph, in place of the tracer's own symbols."""
-    if spec.size is not None:
-        return
-    names = ("batch", None, "height", "width")
+    names = ("batch", None, "height", "width") if spec.size is None else ("batch", None, None, None)
     for value in (*model.graph.input, *model.graph.output):
         for dim, name in zip(value.type.tensor_type.shape.dim, names, strict=True):
             if name:
@@ -187,9 +197,15 @@ def external_files(model: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def _take_in(tensor: TensorProto, folder: Path) -> None:
-    """Move a weight from its external file, if it has one, into the graph."""
+    """Move a weight from its external file, if it has one, into the graph.
+
+    Not by ONNX's own loader: that refuses files with a second name, which those of the work folder have.
+    """
     if uses_external_data(tensor):
-        load_external_data_for_tensor(tensor, str(folder))
+        where = ExternalDataInfo(tensor)
+        with (folder / where.location).open("rb") as file:
+            file.seek(where.offset or 0)
+            tensor.raw_data = file.read(where.length if where.length is not None else -1)
         tensor.data_location = TensorProto.DEFAULT
         del tensor.external_data[:]
 

@@ -21,6 +21,7 @@ from gen2seg_export.errors import WorkFolderError
 from gen2seg_runtime.files import atomic_directory
 
 DONE = "done.json"
+BUNDLE = "bundle"  # where the bundle is put together, from second names of the parts' files
 _CHUNK = 1 << 20
 
 
@@ -44,7 +45,7 @@ class Parts:
             raise WorkFolderError(f"{self.root}: cannot be used as work folder: {error}") from error
         try:
             _lock(lock, self.root)
-            for leftover in self.root.glob(".*.tmp"):
+            for leftover in (*self.root.glob(".*.tmp"), self.root / BUNDLE):
                 shutil.rmtree(leftover, ignore_errors=True)
             try:
                 yield

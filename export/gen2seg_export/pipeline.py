@@ -2,7 +2,6 @@
 
 import gc
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +16,8 @@ from gen2seg_export.graph_check import check_float32_graph
 from gen2seg_export.kernels import add_kernels
 from gen2seg_export.model import ExportModel, Stage
 from gen2seg_export.parity import ParityReport, verify_bundle
-from gen2seg_export.parts import Parts, digest_json
-from gen2seg_export.registry import check_choices, get_family, open_model
+from gen2seg_export.parts import BUNDLE, Parts, digest_json
+from gen2seg_export.registry import check_choices, get_family, load_part, open_model
 from gen2seg_export.resources import measure_resources
 from gen2seg_export.sizes import settle_input
 from gen2seg_export.stages import StageFiles, StagePlan, finish_stage, link_files, plan_stage, write_stage_graph
@@ -28,6 +27,7 @@ from gen2seg_runtime.files import check_output_directory, publish_directory
 from gen2seg_runtime.manifest import GoldenRecord, Manifest
 
 Progress = Callable[[str, str], None]  # (step, detail)
+INT8_FALLBACK = "bf16"
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ def export_bundle(
     architecture: Mapping[str, Any] | None = None,
     allow_pickle: bool = False,
     vae: str | None = None,
+    text_embedding: str | os.PathLike[str] | None = None,
     precision: str = "fp32",
     targets: Sequence[str] = ("onnx",),
     target_options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -114,6 +115,7 @@ def export_bundle(
         architecture: settings of the network for random weights (a checkpoint brings its own).
         allow_pickle: read pickled weights where there are no safetensors.
         vae: the VAE variant, for backbones that have one: "full", "taesd" or a folder.
+        text_embedding: sd2: a safetensors file with the empty prompt's embedding, in place of a text encoder.
         precision: "fp32", "fp16", "bf16" or "int8".
         targets: what is made beside the ONNX graphs: "openvino", "tensorrt", "tensorrt-rtx".
         target_options: target -> further options of its builder.
@@ -150,10 +152,12 @@ def export_bundle(
         architecture=architecture,
         allow_pickle=allow_pickle,
         vae=vae,
-        sizes=tuple(sizes),
-        settings=settings,
+        text_embedding=text_embedding,
+        # None leaves the backbone its usual buckets; an empty tuple means any size.
+        sizes=tuple(sizes) if sizes or dynamic else None,
+        settings=settings or None,
     )
-    model = replace(model, input=settle_input(model.input, sizes, dynamic))
+    model = replace(model, input=settle_input(model.input, sizes, dynamic, model.free_stride))
     cases = plan_cases(model.input, model.after, picture_folder(images), max_images)
     job = _Job(Parts(target), tell, threads, max_bytes)
     with job.parts.hold():
@@ -167,7 +171,8 @@ def export_bundle(
         _check_size(root, max_bytes)
         reports = _verify(job, root, cases, references)
         tell("control", "perturbed weights must fail")
-        control = negative_control(root, manifest, job.parts.root, control_case(cases), references, threads)
+        float32 = {plan.name: graph for plan, graph in zip(plans, graphs, strict=True)}
+        control = negative_control(root, manifest, job.parts.root, control_case(cases), references, float32, threads)
         problems += [failure for report in reports for failure in report.failures]
         forced = _gate(problems, reports[0], control, force)
         tell("measure", "latency and memory")
@@ -251,10 +256,15 @@ def _finish_stages(
     cases: Sequence[Case],
     references: References,
 ) -> tuple[list[StageFiles], dict[str, Any], list[str]]:
-    """Each stage in its precision and with its artifacts; figures and failures of the float32 graphs."""
+    """Each stage in its precision and with its artifacts; figures and failures of the float32 graphs.
+
+    Raises:
+        Int8RefusedError: int8 was asked for and no stage gains from it.
+    """
     names = [plan.name for plan in plans]
     calibration = _calibration(model, plans[0].precision, plans[0].targets)
     stages, checks, problems = [], {}, []
+    refused: list[ExportError] = []
     for plan, graph in zip(plans, graphs, strict=True):
         if plan.precision != "fp32":
             job.tell("check", f"float32 graph of {plan.name}")
@@ -264,14 +274,26 @@ def _finish_stages(
         job.tell("convert", f"{plan.name} to {plan.precision}, {', '.join(plan.targets)}")
         inputs = lambda stage=plan.name: references.inputs(calibration, stage, names)  # noqa: E731
         detail = lambda line, stage=plan.name: job.tell("convert", f"{stage}: {line}")  # noqa: E731
-        stages.append(finish_stage(job.parts, plan, graph, inputs, detail))
+        try:
+            stages.append(finish_stage(job.parts, plan, graph, inputs, detail))
+        except _int8_refused() as error:
+            # Chosen stage by stage: what gains nothing from int8 computes in the next best format.
+            refused.append(error)
+            stage = finish_stage(job.parts, replace(plan, precision=INT8_FALLBACK), graph, inputs, detail)
+            note = f"{plan.name}: {INT8_FALLBACK} in place of int8: {error}"
+            stages.append(replace(stage, notes=(note, *stage.notes)))
+    if len(refused) == len(plans):
+        raise refused[0]
     return stages, checks, problems
+
+
+def _int8_refused() -> type[ExportError]:
+    return load_part("gen2seg_export.targets").Int8RefusedError
 
 
 def _assemble(job: _Job, stages: Sequence[StageFiles], targets: Sequence[str]) -> Path:
     """The bundle's folder, inside the work folder, with every file that comes from a stage."""
-    root = job.parts.root / "bundle"
-    shutil.rmtree(root, ignore_errors=True)
+    root = job.parts.root / BUNDLE
     root.mkdir()
     job.tell("write", "graphs, goldens, manifest")
     link_files(root, stages)
@@ -282,7 +304,9 @@ def _assemble(job: _Job, stages: Sequence[StageFiles], targets: Sequence[str]) -
 def _verify(job: _Job, root: Path, cases: Sequence[Case], references: References) -> list[ParityReport]:
     """The bundle in the backends that "auto" takes, then in each other one that can run it here."""
     reports: list[ParityReport] = []
-    for backend in ("auto", *usable_backends(Bundle.open(root))):
+    bundle = Bundle.open(root)
+    made_for = {"onnxruntime", *(name for stage in bundle.manifest.stages for name in stage.artifacts)}
+    for backend in ("auto", *(name for name in usable_backends(bundle) if name in made_for)):
         if backend in {report.backend for report in reports}:
             continue
         reports.append(

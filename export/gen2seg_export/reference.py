@@ -35,9 +35,10 @@ def reference_input(image: np.ndarray, spec: InputSpec) -> tuple[Tensor, tuple[i
 
 def _resized(image: np.ndarray, height: int, width: int, interpolation: str) -> Tensor:
     if interpolation == "bilinear_antialias_float":
-        # PyTorch's own filter, not PIL's: both widen with the factor and agree to float32 rounding.
-        x = torch.from_numpy(image.copy()).permute(2, 0, 1).float()[None]
-        return F.interpolate(x, (height, width), mode="bilinear", antialias=True, align_corners=False)
+        # PyTorch's own filter, not PIL's: both widen with the factor. In float64, since its float32 form places
+        # the taps in float32 too, which is off by 1e-5 of the range where a small picture is enlarged.
+        x = torch.from_numpy(image.copy()).permute(2, 0, 1).double()[None]
+        return F.interpolate(x, (height, width), mode="bilinear", antialias=True, align_corners=False).float()
     picture = Image.fromarray(image)
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
@@ -60,7 +61,13 @@ def target_size(height: int, width: int, spec: InputSpec) -> tuple[tuple[int, in
     bucket = spec.buckets[fills.index(max(fills))]
     if spec.resize.rule == "fixed":
         return bucket, bucket
-    factor = min(Fraction(bucket[0], height), Fraction(bucket[1], width))
+    factors = [Fraction(bucket[0], height), Fraction(bucket[1], width)]
+    factor = min(factors)
+    if spec.resize.rounding == "down":
+        # The longer side fills its own, if rounding the other one down lets both in.
+        along = factors[0] if height > width else factors[1]
+        if floor(height * along) <= bucket[0] and floor(width * along) <= bucket[1]:
+            factor = along
     return (_rounded(height * factor, spec), _rounded(width * factor, spec)), bucket
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 TARGETS = ("onnx", "openvino", "tensorrt", "tensorrt-rtx")
 GPU_TARGETS = frozenset({"tensorrt", "tensorrt-rtx"})
+# The quantized network is OpenVINO IR, and nothing else computes in bfloat16 on a CPU, where bundles are verified.
+_NEEDS_OPENVINO = frozenset({"int8", "bf16"})
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ def open_model(backbone: str, **options: Any) -> "ExportModel":
 
     Args:
         backbone: a key of `FAMILIES`.
-        options: `checkpoint`, `random_weights`, `architecture`, `allow_pickle`, `vae`, `sizes`, `settings`.
+        options: `checkpoint`, `random_weights`, `architecture`, `allow_pickle`, `vae`, `text_embedding`, `sizes`,
+            `settings`; what is None is left to the opener.
     Raises:
         ExportError: an option that this backbone does not take, set to something.
         CheckpointError: see the opener.
@@ -64,6 +67,7 @@ def open_model(backbone: str, **options: Any) -> "ExportModel":
     family = get_family(backbone)
     opener: Callable[..., ExportModel] = getattr(load_part(family.module), family.opener)
     takes = inspect.signature(opener).parameters
+    options = {name: value for name, value in options.items() if value is not None}
     unknown = [name for name, value in options.items() if value and name not in takes and name not in _OPTIONAL]
     if unknown:
         raise ExportError(f"backbone {backbone!r} takes no {', '.join(unknown)}")
@@ -101,8 +105,8 @@ def check_choices(precision: str, targets: Sequence[str]) -> tuple[str, ...]:
     if unknown:
         raise ExportError(f"unknown target {unknown[0]!r}; known: {', '.join(TARGETS)}")
     chosen = dict.fromkeys(("onnx", *targets))
-    if precision == "int8":
-        if GPU_TARGETS & set(chosen):
+    if precision in _NEEDS_OPENVINO:
+        if precision == "int8" and GPU_TARGETS & set(chosen):
             raise ExportError("int8 is offered for the target openvino only; GPUs take fp16 or bf16")
-        chosen["openvino"] = None  # the quantized network is OpenVINO IR
+        chosen["openvino"] = None
     return tuple(chosen)

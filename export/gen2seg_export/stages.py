@@ -6,6 +6,7 @@ Each step is a part of the work folder (`parts.Parts`): made once, taken again b
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import gcd
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import nn
 from gen2seg_export.bundle_writer import package_versions
 from gen2seg_export.errors import ExportError
 from gen2seg_export.model import Stage
-from gen2seg_export.onnx_graph import GraphSpec, export_graph
+from gen2seg_export.onnx_graph import GraphSpec, write_graph
 from gen2seg_export.parts import Parts, link_or_copy
 from gen2seg_export.registry import GPU_TARGETS, load_part
 from gen2seg_runtime.manifest import InputSpec, PrecisionSpec, StageSpec
@@ -53,6 +54,7 @@ class StagePlan:
             "stride": self.spec.stride,
             "size": self.spec.size,
             "opset": self.spec.opset,
+            "least": self.spec.least,
         }
         made_by = {"versions": package_versions(), "code": code_digest()}
         return {"weights": self.digest, "spec": spec, "file": self.file, **made_by}
@@ -83,12 +85,16 @@ def plan_stage(
             f"{spec.pad.multiple}: these must be multiples of {stage.in_scale}"
         )
     sizes = [(height // stage.in_scale, width // stage.in_scale) for height, width in spec.buckets]
+    # A network made for several buckets may lean on what their sides have in common.
+    sides = [side for size in sizes for side in size] if len(sizes) > 1 else []
+    stride = gcd(*sides) if sides else stride
     graph = GraphSpec(
         input_name="image" if first else f"{stage.name}_input",
         output_name="colors" if last else f"{stage.name}_output",
         channels=stage.in_channels,
         stride=stride,
         size=sizes[0] if len(sizes) == 1 and not spec.dynamic else None,
+        least=min(sides) // stride if sides else 1,
     )
     shapes = tuple((1, stage.in_channels, *size) for size in sizes)
     file = "model.onnx" if first and last else f"{stage.name}.onnx"
@@ -117,7 +123,7 @@ def write_stage_graph(parts: Parts, plan: StagePlan, module: nn.Module) -> tuple
     """The float32 graph of a stage: (its file, whether an earlier run made it)."""
 
     def make(root: Path) -> None:
-        export_graph(module, plan.spec, root / plan.file)
+        write_graph(module, plan.spec, root / plan.file)
 
     folder, _, reused = parts.part(f"{plan.name}.float32", plan.graph_key, make)
     return folder / plan.file, reused
@@ -133,6 +139,7 @@ def finish_stage(
         calibration: gives inputs of the stage; called only where something is measured.
         tell: called with one line at a time.
     Raises:
+        Int8RefusedError: int8 is not worth it for this stage.
         ExportError: the precision or a target refuses the stage, or is not available.
     """
     narrow, precision, notes = _narrowed(parts, plan, graph, calibration, tell)
@@ -143,6 +150,8 @@ def finish_stage(
         if target == "onnx":
             continue
         made = _built(parts, plan, target, graph if plan.precision == "int8" else narrow, calibration, tell)
+        if made.get("refused"):
+            raise load_part("gen2seg_export.targets").Int8RefusedError(made["refused"])
         backend, inside, where = target.replace("-", "_"), made["paths"], made["folder"]
         place = "openvino" if target == "openvino" else "engines"
         files |= {f"{place}/{name}": where / name for name in inside}
@@ -234,6 +243,9 @@ def _built(
                 progress=lambda line: tell(line),
                 **options,
             )
+        except targets.Int8RefusedError as error:
+            # Kept like a result: the next run need not quantize again to learn it.
+            return {"paths": [], "opens": False, "facts": {}, "notes": [], "refused": str(error)}
         except targets.TargetUnavailableError as error:
             if not error.paths:
                 raise

@@ -146,22 +146,27 @@ def dino_config(overrides: Mapping[str, Any] | None = None) -> DinoConfig:
     return DinoConfig(**(overrides or {}))
 
 
-def build_dino(architecture: Mapping[str, Any], seed: int = SEED) -> DinoNet:
+def build_dino(architecture: Mapping[str, Any], seed: int = SEED, vae: Vae | None = None) -> DinoNet:
     """All of it with seeded random weights; the global random state is left as it was.
 
     Args:
         architecture: fields of `DinoConfig` to change; under "vae" those of Stable Diffusion 2's VAE.
+        seed: of all random weights.
+        vae: to take instead of a random one; `architecture` then holds no "vae".
     Raises:
         LayoutError: an unknown key, or parts that do not fit.
     """
     changes = dict(architecture)
-    vae = random_vae({**SD2.vae, **changes.pop("vae", {})}, seed)
+    if vae is None:
+        vae = random_vae({**SD2.vae, **changes.pop("vae", {})}, seed)
     return _seeded(dino_config(changes), vae, seed)
 
 
-def random_dino(architecture: Mapping[str, Any] | None = None, seed: int = SEED) -> VitCheckpoint[DinoNet]:
+def random_dino(
+    architecture: Mapping[str, Any] | None = None, seed: int = SEED, vae: Vae | None = None
+) -> VitCheckpoint[DinoNet]:
     """As `build_dino`, with no tensor of the ViT left constant, so that export's checks see every branch."""
-    net = build_dino(architecture or {}, seed)
+    net = build_dino(architecture or {}, seed, vae)
     randomize_constants(net.backbone, seed)
     randomize_constants(net.up, seed)
     return VitCheckpoint(net, ImageRule(net.config.image_size), "untrained", describe_random(seed), tensors_digest(net))

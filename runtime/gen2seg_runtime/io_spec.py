@@ -17,7 +17,8 @@ class ResizeSpec:
     "longest_side": the longer side becomes `size` pixels if it is longer, or `enlarge_below` if it
     is shorter than that (so it always becomes `size` where both are equal); otherwise the picture keeps
     its size. The aspect ratio is kept, the shorter side is rounded by `rounding` and at least 1.
-    "fit": as large as fits into one of `InputSpec.buckets`, the aspect ratio kept and rounded likewise; the
+    "fit": as large as fits into one of `InputSpec.buckets`, the aspect ratio kept and rounded likewise (rounding
+    "down", the longer side fills the bucket's if the rounded shorter one then fits); the
     rest of the bucket is filled by repeating the right and bottom edge. "fixed": exactly the size of the
     bucket, whatever the aspect ratio. Of several buckets both take the one that the picture fills best, the
     first of equals.

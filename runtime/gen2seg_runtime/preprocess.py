@@ -52,7 +52,11 @@ def choose_bucket(size: tuple[int, int], buckets: tuple[tuple[int, int], ...]) -
 def _inside(size: tuple[int, int], bucket: tuple[int, int], rule: ResizeSpec) -> tuple[int, int]:
     """The largest (height, width) with the aspect ratio of `size` inside the bucket."""
     height, width = size
-    if bucket[0] * width <= bucket[1] * height:  # the height is what limits
+    tall = bucket[0] * width <= bucket[1] * height  # the height is what limits
+    if rule.rounding == "down":
+        # What is rounded away can make room for the longer side to fill its own.
+        tall = width * bucket[0] // height <= bucket[1] if height > width else height * bucket[1] // width > bucket[0]
+    if tall:
         return bucket[0], _scaled(width, bucket[0], height, rule)
     return _scaled(height, bucket[1], width, rule), bucket[1]
 

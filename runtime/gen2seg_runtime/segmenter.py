@@ -1,6 +1,7 @@
 """From pictures to encodings: the bundle's preprocessing, its network, its normalisation."""
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
@@ -11,6 +12,7 @@ from gen2seg_runtime.backends import Backend, Choice, choose_backends, open_chos
 from gen2seg_runtime.bundle import Bundle
 from gen2seg_runtime.colors import check_shape, normalize_colors
 from gen2seg_runtime.encoding import Encoding
+from gen2seg_runtime.errors import BundleWarning
 from gen2seg_runtime.images import read_image
 from gen2seg_runtime.manifest import Manifest
 from gen2seg_runtime.preprocess import Geometry, network_input, plan_geometry
@@ -43,11 +45,16 @@ class Segmenter:
         Raises:
             BundleError, BundleIOError: the bundle cannot be read or is not intact, see `Bundle.open`.
             BackendError: unknown backend or option, missing library or GPU, or the library refuses the model.
+        Warns:
+            BundleWarning: the weights are untrained.
         """
         bundle = Bundle.open(path)
         choices = choose_backends(bundle.manifest, backend, options)
         opened = open_chosen(bundle, choices, threads, options)
         bundle.release()
+        if bundle.manifest.weights.state == "untrained":
+            message = f"{bundle.manifest.name}: untrained weights, its masks mean nothing (for latency work only)"
+            warnings.warn(message, BundleWarning, stacklevel=2)
         return cls(bundle, opened, choices)
 
     @property

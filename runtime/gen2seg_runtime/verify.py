@@ -4,6 +4,7 @@ No torch: what the network must give, computed by its PyTorch float32 form befor
 """
 
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class GoldenCheck:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was run, and whether it holds. `skipped`: backend -> why it could not be opened under "auto"."""
+    """What was run, and whether it holds."""
 
     checks: tuple[GoldenCheck, ...]
     failures: tuple[str, ...]
@@ -53,7 +54,7 @@ class Verification:
     def to_json(self) -> dict[str, Any]:
         return {
             "passed": self.passed,
-            "checks": [asdict(check) for check in self.checks],
+            "checks": [_json(asdict(check)) for check in self.checks],
             "failures": list(self.failures),
         }
 
@@ -72,9 +73,9 @@ def verify_goldens(
         threads: see `gen2seg_runtime.threads.thread_count`.
         progress: called with (backend, picture) before each run.
     Returns:
-        All figures. A backend that fails to open or to run is a failure here and no exception.
+        All figures. A backend that is unknown, does not open or does not run is a failure here and no exception.
     Raises:
-        BackendError: a name in `backends` is unknown, or no backend here can run the bundle.
+        BackendError: no `backends` were given, and none here can run the bundle.
         BundleError, BundleIOError: a golden cannot be read.
     """
     goldens = bundle.manifest.goldens
@@ -139,6 +140,15 @@ def _check(bundle: Bundle, segmenter: Segmenter, golden: GoldenRecord) -> Golden
                 f"at most {golden.max_relative:g} is allowed"
             )
     return GoldenCheck(name, golden.image, colors, found_stages, tuple(failures))
+
+
+def _json(value: Any) -> Any:
+    """NaN and infinity, which JSON has not, become None."""
+    if isinstance(value, dict):
+        return {key: _json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _picture(bundle: Bundle, path: str) -> np.ndarray:

@@ -9,8 +9,10 @@ import onnx
 import pytest
 
 from gen2seg_export import cli, pipeline
-from gen2seg_export.onnx_graph import large_weights, perturb_weight
+from gen2seg_export.onnx_graph import large_weights
 from gen2seg_runtime.bundle import Bundle
+
+from .conftest import perturbed, put_graph
 
 Args = list[str]
 
@@ -30,7 +32,7 @@ def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
 def test_a_checkpoint_becomes_a_bundle(checkpoint: Path, tmp_path: Path):
     output = tmp_path / "bundle"
     done = _run(
-        *("--backbone", "tiny", "--checkpoint", str(checkpoint), "--fp16", "--threads", "1"),
+        *("--backbone", "tiny", "--checkpoint", str(checkpoint), "--fp16", "--threads", "1", "--max-images", "2"),
         *("--size", "320", "--enlarge-below", "128", "--json", "-o", str(output)),
     )
     assert done.returncode == 0, done.stderr
@@ -41,14 +43,14 @@ def test_a_checkpoint_becomes_a_bundle(checkpoint: Path, tmp_path: Path):
     bundle = Bundle.open(output)
     assert bundle.manifest.input.resize.size == 320
     assert report["bytes"] == sum(p.stat().st_size for p in output.rglob("*") if p.is_file())
-    for stage in ("load", "export", "round", "verify", "control", "measure"):
+    for stage in ("load", "reference", "graph", "convert", "verify", "control", "measure"):
         assert stage in done.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--backbone", "sd2", "--random-weights"), "'sd2' is not available in this version; known: tiny"),
+        (("--backbone", "sd3", "--random-weights"), "'sd3' has no exporter; known: "),
         (("--backbone", "tiny", "--checkpoint", "no/such/folder"), "no/such/folder is no folder"),
     ],
     ids=["backbone", "checkpoint"],
@@ -71,6 +73,8 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments: Sequence[str], message
         (["--backbone", "tiny", "--random-weights", "--checkpoint", "x"], "either --checkpoint"),
         (["--backbone", "tiny", "--random-weights", "--height", "x"], "--height"),
         (["--backbone", "tiny", "--random-weights", "--height", "64"], "height and width go together"),
+        (["--backbone", "tiny", "--random-weights", "--fp16", "--int8"], "--fp16 and --int8 exclude each other"),
+        (["--backbone", "tiny", "--random-weights", "--target", "onnx,coreml"], "targets are onnx, openvino"),
         (["--random-weights"], "--backbone"),
     ],
     ids=lambda value: str(value)[:50],
@@ -98,9 +102,8 @@ def test_help_needs_no_torch():
 @pytest.fixture
 def faulty(quick: dict, checkpoint: Path, graph: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Arguments of an export whose graph got one wrong weight."""
-    wrong = perturb_weight(graph, large_weights(graph)[0], 0.5)
-    monkeypatch.setattr(pipeline, "export_graph", lambda _module, _spec: wrong)
-    return ["--backbone", "tiny", "--checkpoint", str(checkpoint), "--threads", "1"]
+    put_graph(monkeypatch, perturbed(graph, large_weights(graph)[0]))
+    return ["--backbone", "tiny", "--checkpoint", str(checkpoint), "--threads", "1", "--max-images", "2"]
 
 
 def test_failing_the_gate_is_exit_code_1(faulty: Args, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -127,4 +130,4 @@ def test_an_interruption_leaves_nothing(quick: dict, checkpoint: Path, tmp_path:
     output = tmp_path / "b"
     arguments = ["--backbone", "tiny", "--checkpoint", str(checkpoint), "-o", str(output)]
     assert cli.main(arguments) == 130
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.parts", "checkpoint"]

@@ -1,24 +1,18 @@
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
-from onnx import TensorProto
 from torch import nn
 
 from gen2seg_export import onnx_graph
 from gen2seg_export.errors import ExportError
-from gen2seg_export.onnx_graph import (
-    FLOAT16_MAX,
-    MIN_ROUNDED_ELEMENTS,
-    GraphSpec,
-    export_graph,
-    large_weights,
-    perturb_weight,
-    rounded_module,
-    store_weights_float16,
-)
+from gen2seg_export.onnx_graph import GraphSpec, export_graph, large_weights, write_graph
 from gen2seg_export.source import Source
+
+from .conftest import perturbed
 
 # None of these sizes was seen by the tracer, and 32x32 has a single cell at the coarsest level.
 SIZES = [(1, 32, 32), (1, 64, 96), (3, 128, 64), (1, 384, 512), (1, 96, 2048), (2, 416, 32)]
@@ -42,24 +36,15 @@ class _SizeBound(nn.Module):
         return x * 2
 
 
-def _session(model: onnx.ModelProto, optimized: str | None = None) -> onnxruntime.InferenceSession:
+def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    if optimized:
-        options.optimized_model_filepath = optimized
-        # Constant folding alone: later passes write operators of this CPU into the file, and warn.
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 @pytest.fixture(scope="module")
 def session(graph: onnx.ModelProto) -> onnxruntime.InferenceSession:
     return _session(graph)
-
-
-@pytest.fixture(scope="module")
-def rounded(graph: onnx.ModelProto) -> onnx.ModelProto:
-    return store_weights_float16(graph)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -110,64 +95,9 @@ def test_fixed_size_must_fit_the_stride(size: tuple[int, int]):
         GraphSpec(size=size)
 
 
-def test_float16_halves_the_stored_weights(graph: onnx.ModelProto, rounded: onnx.ModelProto):
-    def stored(model: onnx.ModelProto) -> int:
-        return sum(tensor.ByteSize() for tensor in model.graph.initializer)
-
-    assert stored(rounded) < 0.54 * stored(graph)
-    wide = [
-        tensor.name
-        for tensor in rounded.graph.initializer
-        if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= MIN_ROUNDED_ELEMENTS
-    ]
-    assert not wide
-
-
-def test_float16_rounds_values_and_nothing_else(graph: onnx.ModelProto, rounded: onnx.ModelProto):
-    before = {t.name: onnx.numpy_helper.to_array(t) for t in graph.graph.initializer}
-    after = {t.name: onnx.numpy_helper.to_array(t) for t in rounded.graph.initializer}
-    assert len(before) == len(after)
-    for name, value in before.items():
-        if f"{name}.float16" in after:
-            np.testing.assert_array_equal(after[f"{name}.float16"], value.astype(np.float16))
-        else:
-            np.testing.assert_array_equal(after[name], value)
-
-
-def test_float16_computes_in_float32_and_the_runtime_folds_the_casts(
-    source: Source, graph: onnx.ModelProto, rounded: onnx.ModelProto, tmp_path
-):
-    folded_path = str(tmp_path / "folded.onnx")
-    session = _session(rounded, folded_path)
-    x = np.random.default_rng(1).standard_normal((1, 3, 96, 64)).astype(np.float32)
-    got = np.asarray(session.run(None, {"image": x})[0])
-    with torch.no_grad():
-        expected = rounded_module(source.module)(torch.from_numpy(x)).numpy()
-    # Equal to a float32 network with rounded weights: had anything been computed in float16, the
-    # difference would be a hundred times larger.
-    np.testing.assert_allclose(got, expected, atol=2e-3)
-    folded = onnx.load(folded_path)
-    constants = {tensor.name for tensor in folded.graph.initializer}
-    assert not [n.name for n in folded.graph.node if n.op_type == "Cast" and n.input[0] in constants]
-    assert not any(t.data_type == TensorProto.FLOAT16 for t in folded.graph.initializer)
-
-
-def test_float16_refuses_what_overflows(graph: onnx.ModelProto):
-    name = large_weights(graph)[0]
-    huge = onnx.ModelProto()
-    huge.CopyFrom(graph)
-    for tensor in huge.graph.initializer:
-        if tensor.name == name:
-            value = onnx.numpy_helper.to_array(tensor).copy()
-            value.flat[3] = -2 * FLOAT16_MAX
-            tensor.CopyFrom(onnx.numpy_helper.from_array(value, name))
-    with pytest.raises(ExportError, match=f"{name}.*65504"):
-        store_weights_float16(huge)
-
-
 def test_perturbing_changes_one_weight_only(graph: onnx.ModelProto):
     name = large_weights(graph)[1]
-    changed = perturb_weight(graph, name, 0.5)
+    changed = perturbed(graph, name)
     different = [
         a.name
         for a, b in zip(graph.graph.initializer, changed.graph.initializer, strict=True)
@@ -175,7 +105,26 @@ def test_perturbing_changes_one_weight_only(graph: onnx.ModelProto):
     ]
     assert different == [name]
     with pytest.raises(ExportError, match="no-such"):
-        perturb_weight(graph, "no-such", 0.5)
+        perturbed(graph, "no-such")
+
+
+def test_large_weights_lie_beside_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    module = _Toy().eval()
+    inside, beside = tmp_path / "inside.onnx", tmp_path / "beside.onnx"
+    write_graph(module, GraphSpec(size=(32, 64)), inside)
+    monkeypatch.setattr(onnx_graph, "EXTERNAL_ABOVE", 0)
+    write_graph(module, GraphSpec(size=(32, 64)), beside)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["beside.onnx", "beside.onnx.data", "inside.onnx"]
+    assert onnx_graph.external_files(onnx.load(beside, load_external_data=False)) == ("beside.onnx.data",)
+    x = np.random.default_rng(0).standard_normal((1, 3, 32, 64)).astype(np.float32)
+    first, second = (
+        np.asarray(onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"image": x})[0])
+        for path in (inside, beside)
+    )
+    np.testing.assert_array_equal(first, second)
+    again = tmp_path / "again.onnx"
+    write_graph(module, GraphSpec(size=(32, 64)), again)
+    assert again.with_name("again.onnx.data").read_bytes() == beside.with_name("beside.onnx.data").read_bytes()
 
 
 def test_refuses_a_network_that_is_not_ready():
@@ -190,20 +139,15 @@ def test_refuses_a_network_that_is_not_ready():
         export_graph(broken)
 
 
-def test_refuses_a_network_above_one_file(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(onnx_graph, "MAX_MODEL_BYTES", 100)
-    with pytest.raises(ExportError, match=r"336 bytes.*no external data"):
-        export_graph(_Toy().eval())
-
-
 def test_refuses_a_network_bound_to_one_size():
     with pytest.raises(ExportError, match="cannot be written as ONNX"):
         export_graph(_SizeBound().eval())
 
 
-def test_checker_refuses_a_broken_graph(graph: onnx.ModelProto):
+def test_checker_refuses_a_broken_graph(graph: onnx.ModelProto, tmp_path: Path):
     broken = onnx.ModelProto()
     broken.CopyFrom(graph)
     broken.graph.node[5].op_type = "NoSuchOperator"
-    with pytest.raises(ExportError, match="checker refuses"):
-        onnx_graph.check_graph(broken)
+    onnx_graph.save_graph(broken, tmp_path / "broken.onnx")
+    with pytest.raises(ExportError, match=r"checker refuses broken\.onnx"):
+        onnx_graph.check_graph(tmp_path / "broken.onnx")

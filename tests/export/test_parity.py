@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -7,22 +8,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
-from gen2seg_export import samples
+from gen2seg_export import cases, samples
+from gen2seg_export.cases import Case, References
 from gen2seg_export.errors import ExportError
-from gen2seg_export.parity import (
-    PSNR_CEILING,
-    TOLERANCES,
-    CaseReport,
-    Difference,
-    ParityReport,
-    difference,
-    verify_bundle,
-)
+from gen2seg_export.model import Cost
+from gen2seg_export.parity import CaseReport, Gate, ParityReport, verify_bundle
 from gen2seg_export.pipeline import ExportReport
 from gen2seg_export.reference import reference_colors, reference_input, target_size
 from gen2seg_export.source import Source, random_source
-from gen2seg_runtime.manifest import InputSpec, PadSpec, ResizeSpec
+from gen2seg_export.tolerances import TOLERANCES, loosest, stage_tolerance_name
+from gen2seg_runtime.colors import normalize_colors
+from gen2seg_runtime.difference import PSNR_CEILING, Difference, difference
+from gen2seg_runtime.manifest import InputSpec, OutputSpec, PadSpec, ResizeSpec, StageSpec
 from gen2seg_runtime.preprocess import network_input, plan_geometry
 from gen2seg_runtime.segmenter import Segmenter
 
@@ -30,42 +29,82 @@ from gen2seg_runtime.segmenter import Segmenter
 def test_difference_by_hand():
     got = np.array([[0.0, 10.0], [20.0, 30.0]])
     expected = np.array([[0.0, 10.0], [20.0, 32.0]])
-    d = difference(got, expected)
+    d = difference(got, expected, 255)
     assert (d.max, d.mean) == (2.0, 0.5)
     assert d.relative == pytest.approx(1.0 / expected.std())  # rms of (0, 0, 0, 2) is 1
     assert d.psnr == pytest.approx(48.1308, abs=1e-3)  # 20 log10(255 / 1)
+    assert difference(got, expected).psnr == pytest.approx(30.103, abs=1e-3)  # 20 log10(32 / 1)
     assert difference(got, got).psnr == PSNR_CEILING
+    assert difference(np.ones(4), np.zeros(4)).relative == math.inf
+    assert difference(np.ones(4), np.zeros(4), 255, least_spread=1.0).relative == 1.0
+
+
+def _case(**stages: Difference) -> CaseReport:
+    return CaseReport("x", "real", (1, 32, 32), stages)
 
 
 def test_nan_fails_every_limit_and_stays_out_of_the_json():
-    case = CaseReport("x", "probe", (1, 32, 32), difference(np.array([np.nan, 1.0]), np.array([0.0, 1.0])))
-    failures = TOLERANCES["float16"].failures(case, gate_masks=True)
-    assert len(failures) == 4  # mean, relative, PSNR, largest
-    report = ParityReport("float16", "onnxruntime", "metric", True, (case,), tuple(failures))
+    broken = difference(np.array([np.nan, 1.0]), np.array([0.0, 1.0]))
+    gate = Gate({"network": "float16"}, gate_masks=True)
+    gate.judge(_case(network=broken), {"network": 1.0})
+    assert len(gate.failures) == 4  # mean, relative, PSNR, largest
+    report = ParityReport(
+        "onnxruntime", gate.tolerances, "metric", True, (_case(network=broken),), tuple(gate.failures)
+    )
     json.dumps(report.to_json(), allow_nan=False)
 
 
+NOTHING = Difference(0, 0, 0, 200)
+
+
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("stage", "colors", "iou", "message"),
     [
-        ({"raw": Difference(13, 0, 0, 200)}, "largest raw"),
-        ({"raw": Difference(0, 0.2, 0, 200)}, "mean raw"),
-        ({"raw": Difference(0, 0, 0.01, 200)}, "relative raw"),
-        ({"raw": Difference(0, 0, 0, 40)}, "raw PSNR"),
-        ({"rounded": Difference(0.5, 0, 0, 200)}, "largest unexplained raw"),
-        ({"rounded": Difference(0, 0, 0.001, 200)}, "relative unexplained raw"),
-        ({"colors": Difference(1, 0.5, 0, 200)}, "mean colour"),
-        ({"colors": Difference(1, 0, 0.1, 200)}, "relative colour"),
-        ({"colors": Difference(1, 0, 0, 45)}, "colour PSNR"),
-        ({"mask_iou": 0.9}, "mask IoU"),
+        (Difference(13, 0, 0, 200), NOTHING, 1.0, "stage network: largest"),
+        (Difference(0, 0.2, 0, 200), NOTHING, 1.0, "stage network: mean"),
+        (Difference(0, 0, 0.01, 200), NOTHING, 1.0, "stage network: relative"),
+        (Difference(0, 0, 0, 40), NOTHING, 1.0, "stage network: PSNR"),
+        (NOTHING, Difference(1, 0.5, 0, 200), 1.0, "colours: mean"),
+        (NOTHING, Difference(1, 0, 0.1, 200), 1.0, "colours: relative"),
+        (NOTHING, Difference(1, 0, 0, 45), 1.0, "colours: PSNR"),
+        (NOTHING, NOTHING, 0.9, "mask IoU"),
     ],
 )
-def test_every_figure_is_gated(change: dict, message: str):
-    good = {"raw": Difference(0, 0, 0, 200), "colors": Difference(0, 0, 0, 200), "mask_iou": 1.0}
-    case = CaseReport("x", "real", (1, 32, 32), **(good | change))
-    [failure] = TOLERANCES["float16"].failures(case, gate_masks=True)
+def test_every_figure_is_gated(stage: Difference, colors: Difference, iou: float, message: str):
+    gate = Gate({"network": "stored float16"}, gate_masks=True)
+    gate.judge(CaseReport("x", "real", (1, 32, 32), {"network": stage}, colors, iou, iou), {"network": 255.0})
+    [failure] = gate.failures
     assert message in failure
-    assert not TOLERANCES["float16"].failures(CaseReport("x", "real", (1, 32, 32), **good), gate_masks=True)
+    free = Gate({"network": "stored float16"}, gate_masks=False)
+    free.judge(CaseReport("x", "real", (1, 32, 32), {"network": NOTHING}, NOTHING, 0.1, 0.1), {"network": 255.0})
+    assert not free.failures
+
+
+def test_a_chain_is_as_exact_as_its_loosest_stage_so_far():
+    assert loosest(["float32", "bfloat16"]) == "bfloat16"
+    assert loosest(["int8", "float32"]) == "int8"
+    stage = StageSpec(name="unet", path="u.onnx", input="a", output="b", facts={"openvino": {"precision": "int8"}})
+    assert stage_tolerance_name(stage, "openvino") == "int8"
+    assert stage_tolerance_name(stage, "onnxruntime") == "float32"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        OutputSpec(),
+        OutputSpec(range=(-1.0, 1.0)),
+        OutputSpec(normalization="sd", range=None),
+        OutputSpec(normalization="mae", range=None, gamma=0.7),
+    ],
+    ids=str,
+)
+def test_both_ways_to_the_colours_agree(spec: OutputSpec):
+    raw = np.random.default_rng(0).normal(60, 90, (1, 3, 33, 21)).astype(np.float32)
+    raw = raw / 100 if spec.range == (-1.0, 1.0) else raw
+    expected = reference_colors(torch.from_numpy(raw), (30, 20), spec)
+    got = normalize_colors(raw[0], spec)[:30, :20]
+    assert np.abs(got.astype(int) - expected).max() <= 1  # at most a truncated value beside a whole number
+    assert np.mean(got != expected) < 1e-3
 
 
 @pytest.mark.parametrize(
@@ -116,23 +155,37 @@ def test_reference_input_by_hand():
 def test_the_bundle_passes_with_figures_far_from_the_limits(exported: ExportReport):
     report = exported.parity
     assert report.passed
-    kinds = {case.kind for case in report.cases}
-    assert kinds == {"probe", "generated"}
+    assert {case.kind for case in report.cases} == {"probe", "golden", "generated"}
     assert (1, 32, 32) in {case.shape for case in report.cases}
-    assert max(case.raw.relative for case in report.cases) < TOLERANCES["float16"].raw_relative / 3
-    assert min(case.raw.max for case in report.cases) > 0  # float16 rounding is there: not compared with itself
+    limit = TOLERANCES["stored float16"]
+    assert max(case.stages["network"].relative for case in report.cases) < limit.stage_relative / 3
+    assert min(case.stages["network"].max for case in report.cases) > 0  # rounding is there: not compared with itself
     summary = report.summary()
     assert summary["generated"] == len(samples.verification_scenes())
-    assert summary["unexplained_relative"] < 1e-4
-    assert summary["unexplained_relative"] < summary["raw_relative"]
     assert 0.9 < summary["mask_iou"] <= 1.0
+    checked = exported.manifest.verification["float32_graphs"]["network"]
+    assert checked["relative"] < 1e-4
 
 
-def test_other_weights_fail(exported: ExportReport, architecture: dict):
+def _references(folder: Path, module: nn.Module, pictures: list[Case], spec: OutputSpec) -> References:
+    references = References(folder, "a test", spec)
+    with torch.no_grad():
+        references.compute(pictures, lambda x: {"network": module(x)})
+    return references
+
+
+def _cases(exported: ExportReport, found: list[samples.Sample]) -> list[Case]:
+    spec = exported.manifest.input
+    return [cases.picture_case(sample, sample.kind, spec) for sample in found]
+
+
+def test_other_weights_fail(exported: ExportReport, architecture: dict, tmp_path: Path):
     other = random_source("tiny", architecture, seed=99)
-    report = verify_bundle(exported.path, other.module, samples.control_scenes(), threads=1)
+    pictures = _cases(exported, samples.golden_scenes()[:1])
+    references = _references(tmp_path, other.module, pictures, exported.manifest.output)
+    report = verify_bundle(exported.path, pictures, references, threads=1)
     assert not report.passed
-    assert any("relative raw" in failure for failure in report.failures)
+    assert any("relative" in failure for failure in report.failures)
 
 
 def _edit_manifest(exported: ExportReport, folder: Path, change) -> Path:
@@ -157,12 +210,14 @@ def _edit_manifest(exported: ExportReport, folder: Path, change) -> Path:
 def test_a_manifest_that_lies_about_the_pixels_is_seen(change, exported: ExportReport, source: Source, tmp_path: Path):
     # The reference reads the mean from the manifest too, so compare with the colours of the right one.
     root = _edit_manifest(exported, tmp_path, change)
-    image = samples.control_scenes()[0].image
-    expected = reference_colors(source.module, image, exported.manifest.input)
+    image = samples.golden_scenes()[0].image
+    x, content = reference_input(image, exported.manifest.input)
+    with torch.no_grad():
+        expected = reference_colors(source.module(x), content, exported.manifest.output)
     got = Segmenter.open(root, threads=1).encode(image).colors
-    assert difference(got, expected).relative > TOLERANCES["float16"].color_relative
+    assert difference(got, expected, 255).relative > TOLERANCES["stored float16"].color_relative
     right = Segmenter.open(exported.path, threads=1).encode(image).colors
-    assert difference(right, expected).relative < TOLERANCES["float16"].color_relative / 2
+    assert difference(right, expected, 255).relative < TOLERANCES["stored float16"].color_relative / 2
 
 
 def test_real_pictures_are_taken_in_turn_from_each_set(tmp_path: Path):
@@ -181,11 +236,27 @@ DATA = Path(os.environ.get("GEN2SEG_DATA", Path(__file__).parents[3] / "shared" 
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the folder of real pictures (GEN2SEG_DATA)")
-def test_the_bundle_passes_on_real_pictures(exported: ExportReport, source: Source):
-    pictures = samples.real_samples(DATA, 3)
-    report = verify_bundle(exported.path, source.module, pictures, probes=False, threads=1)
-    assert [case.kind for case in report.cases] == ["real"] * 3
+def test_the_bundle_passes_on_real_pictures(exported: ExportReport, source: Source, tmp_path: Path):
+    pictures = _cases(exported, samples.real_samples(DATA, 2))
+    references = _references(tmp_path, source.module, pictures, exported.manifest.output)
+    report = verify_bundle(exported.path, pictures, references, threads=1)
+    assert [case.kind for case in report.cases] == ["real"] * 2
     assert report.failures == ()
+
+
+def test_dear_networks_are_judged_on_few_pictures(tmp_path: Path):
+    for index in range(20):
+        Image.new("RGB", (8, 8), (index, 0, 0)).save(tmp_path / f"{index:02}.png")
+    spec = InputSpec(resize=ResizeSpec(rule="fit", size=64), dynamic=False, buckets=((64, 64),))
+
+    def kinds(flops: float, most: int | None = None) -> list[str]:
+        cost = Cost(parameters=1, bytes=4, flops=int(flops), size=(64, 64))
+        return [case.kind for case in cases.plan_cases(spec, cost, tmp_path, most)]
+
+    assert kinds(5e12) == ["golden", "real"]
+    assert kinds(1e9).count("real") == 12
+    assert kinds(1e9, 4) == ["golden", "golden", "real", "real"]
+    assert kinds(5e12, 1) == ["golden"]
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path):

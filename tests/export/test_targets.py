@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gen2seg_export.onnx_graph import GraphSpec, export_graph
+from gen2seg_export.onnx_graph import GraphSpec, write_graph
 from gen2seg_export.precision import PrecisionReport, apply
 from gen2seg_export.source import Source
 from gen2seg_export.targets import (
@@ -48,7 +48,7 @@ def narrow(toy: Path) -> dict[str, PrecisionReport]:
 def tiny(tmp_path_factory: pytest.TempPathFactory, source: Source) -> Path:
     """The embedded model's network, narrow, with free sizes."""
     path = tmp_path_factory.mktemp("tiny") / "tiny.onnx"
-    export_graph(source.module, GraphSpec(), path)
+    write_graph(source.module, GraphSpec(), path)
     return path
 
 

@@ -2,10 +2,11 @@
 
 import json
 import shutil
+from typing import Any
 
+import diffusers
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -13,6 +14,10 @@ from gen2seg.backbones import get_backbone
 from gen2seg.backbones.sd2 import SD2, Sd2Net, load_sd2, load_vae, one_step, random_sd2, random_vae, save_sd2
 from gen2seg.backbones.sd2.scheduler import build_scheduler
 from gen2seg.errors import LayoutError, MissingFileError, MissingTensorError, TensorShapeError, UnexpectedTensorError
+
+library: Any = diffusers  # its classes are loaded lazily, which type checkers cannot follow
+AutoencoderKL, DDIMScheduler, DDPMScheduler = library.AutoencoderKL, library.DDIMScheduler, library.DDPMScheduler
+StableDiffusionPipeline, UNet2DConditionModel = library.StableDiffusionPipeline, library.UNet2DConditionModel
 
 SMALL = SD2.updated(
     {
@@ -115,12 +120,13 @@ def test_text_of_both_lengths_is_the_encoders(checkpoint, text_parts):
 @pytest.mark.parametrize(("spacing", "timestep"), [("trailing", 999), ("leading", 1), ("linspace", 0)])
 def test_the_step_is_the_schedulers(kind, prediction, spacing, timestep):
     config = {**SMALL.scheduler, "_class_name": kind.__name__, "prediction_type": prediction}
-    scheduler = build_scheduler({**config, "timestep_spacing": spacing, "clip_sample": True}, "here")
+    scheduler: Any = build_scheduler({**config, "timestep_spacing": spacing, "clip_sample": True}, "here")
     step = one_step(scheduler)
     assert step.timestep == timestep
+    assert step.clip == 1.0
     latent, output = torch.randn(2, 1, 4, 5, 6, generator=torch.Generator().manual_seed(3))
     expected = scheduler.step(output, timestep, latent).pred_original_sample
-    found = (step.sample_factor * latent + step.output_factor * output).clamp(-step.clip, step.clip)
+    found = (step.sample_factor * latent + step.output_factor * output).clamp(-1.0, 1.0)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -308,7 +314,8 @@ def test_old_names_of_the_vaes_attention_are_known(checkpoint, changed, picture)
         tensors[name] = value
     assert any(".query." in name for name in tensors)
     save_file(tensors, path)
-    new, renamed = load_vae(checkpoint)[0], load_vae(changed)[0]
+    vaes: list[Any] = [load_vae(folder)[0] for folder in (checkpoint, changed)]
+    new, renamed = vaes
     assert torch.equal(new.encode(picture).latent_dist.mean, renamed.encode(picture).latent_dist.mean)
 
 

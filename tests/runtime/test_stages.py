@@ -124,7 +124,8 @@ def test_a_backend_without_its_artifact_is_refused(bundle: Bundle, doubling: reg
 
 
 def test_a_missing_library_is_named(make_bundle: BundleMaker, monkeypatch: pytest.MonkeyPatch):
-    spec = registry.BackendSpec(__name__, "x", "no_such_library", "pip install 'gen2seg[other]'", from_onnx=True)
+    install = "pip install 'gen2seg[other]'"
+    spec = registry.BackendSpec(__name__, "x", "no_such_library", install, from_onnx=True, external=True)
     monkeypatch.setitem(registry.BACKENDS, "other", spec)
     with pytest.raises(BackendError, match=r"pip install 'gen2seg\[other\]'"):
         open_backend(Bundle.open(make_bundle(two_stages, FILES)), "other")

@@ -1,20 +1,21 @@
 """`dino-b` ready to export: the ViT with its up-convolution, then the VAE's decoder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor, nn
 
 from gen2seg.backbones import get_backbone
 from gen2seg.backbones.dino import UP, DinoNet, load_dino, random_dino
+from gen2seg.backbones.sd2 import TAESD, TAESD_HUB_ID, Vae, load_vae, random_vae
 from gen2seg.backbones.vit_files import SEED
 from gen2seg_export.cost import measure_cost
 from gen2seg_export.errors import ExportError
 from gen2seg_export.families.vit_spec import (
     NO_MEDICAL_USE,
+    check_sizes,
     input_spec,
     instance_spec,
     output_spec,
@@ -23,7 +24,7 @@ from gen2seg_export.families.vit_spec import (
 )
 from gen2seg_export.model import ExportModel, Stage
 from gen2seg_export.specialize.dino import SpecializedDino
-from gen2seg_export.specialize.vae import TinyVaeDecoder, VaeDecoder
+from gen2seg_export.specialize.vae import specialize_vae
 from gen2seg_runtime.manifest import LicenceInfo
 
 LICENCE = LicenceInfo(
@@ -49,6 +50,7 @@ def open_dino(
     *,
     random_weights: bool = False,
     architecture: Mapping[str, Any] | None = None,
+    sizes: Sequence[tuple[int, int]] = (),
     vae: str | Path | None = None,
     seed: int = SEED,
     allow_pickle: bool = False,
@@ -60,27 +62,31 @@ def open_dino(
         random_weights: build it with random weights instead; `checkpoint` must then be None.
         architecture: of the random network: fields of `DinoConfig` that differ from ViT-B/16, and under "vae" those
             of the VAE that differ from Stable Diffusion 2.
-        vae: another VAE of the same latent space for the checkpoint (folder or hub id), such as a light one.
+        sizes: (height, width) that the bundle is to run at; only the network's own is possible, which () takes.
+        vae: None or "full" for the checkpoint's own (or a random one of Stable Diffusion 2), "taesd" for the light
+            one of the same latent space, or the folder or hub id of another.
         seed: of the random weights.
         allow_pickle: read `.bin` files where there is no safetensors.
     Raises:
         CheckpointError: the checkpoint cannot be used, or `architecture` cannot be built.
-        ExportError: no weights to take, or arguments that exclude each other.
+        ExportError: no weights to take, arguments that exclude each other, or another picture size.
     """
     if random_weights:
-        if checkpoint is not None or vae is not None:
-            raise ExportError("random_weights excludes checkpoint and vae; architecture={'vae': ...} shapes the VAE")
-        source = random_dino(architecture, seed)
+        if checkpoint is not None:
+            raise ExportError("checkpoint and random_weights exclude each other")
+        source = random_dino(architecture, seed, _other_vae(vae, seed, allow_pickle))
     else:
         if architecture:
             raise ExportError("architecture is for random weights; a checkpoint's config.json says its own")
         if checkpoint is None:
             raise ExportError("dino-b has no published weights: name a checkpoint, or take random weights")
-        source = load_dino(checkpoint, vae=vae, allow_pickle=allow_pickle)
+        other = None if vae in (None, "full") else TAESD_HUB_ID if vae == "taesd" else vae
+        source = load_dino(checkpoint, vae=other, allow_pickle=allow_pickle)
     record, net, config = get_backbone("dino-b"), source.net, source.net.config
+    check_sizes(sizes, config.image_size, record.name)
     size = (config.image_size, config.image_size)
     network = SpecializedDino(net).eval()
-    decoder = (VaeDecoder if isinstance(net.vae, AutoencoderKL) else TinyVaeDecoder)(net.vae).eval()
+    _, decoder = specialize_vae(net.vae)
     latents, scale = net.up.out_channels, config.patch_size // UP
     stages = (
         Stage("network", network, in_channels=3, out_channels=latents, in_scale=1, out_scale=scale),
@@ -117,6 +123,13 @@ def reference_dino(net: DinoNet, picture: Tensor) -> dict[str, Tensor]:
     """By stage: timm's ViT with torch's up-convolution, then diffusers' VAE, which undoes its own scaling."""
     latent = net.latent(picture)
     return {"network": latent, "decoder": net.decode(latent)}
+
+
+def _other_vae(name: str | Path | None, seed: int, allow_pickle: bool) -> Vae | None:
+    """What stands in for the random full VAE of a random network; None: nothing does."""
+    if name in (None, "full"):
+        return None
+    return random_vae(TAESD, seed) if name == "taesd" else load_vae(name, allow_pickle=allow_pickle)[0]
 
 
 def _run_modules(net: DinoNet) -> list[nn.Module]:

@@ -1,6 +1,6 @@
 """`mae-b` and `mae-h` ready to export: one stage, one picture size, no shuffle."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from gen2seg_export.cost import measure_cost
 from gen2seg_export.errors import ExportError
 from gen2seg_export.families.vit_spec import (
     NO_MEDICAL_USE,
+    check_sizes,
     input_spec,
     instance_spec,
     output_spec,
@@ -48,6 +49,7 @@ def open_mae(
     *,
     random_weights: bool = False,
     architecture: Mapping[str, Any] | None = None,
+    sizes: Sequence[tuple[int, int]] = (),
     seed: int = SEED,
     allow_pickle: bool = False,
 ) -> ExportModel:
@@ -58,12 +60,13 @@ def open_mae(
         checkpoint: folder in the hub's layout or hub id; None takes the backbone's published weights.
         random_weights: build it with random weights instead; `checkpoint` must then be None.
         architecture: of the random network: keys of the hub's `config.json` that differ from the usual.
+        sizes: (height, width) that the bundle is to run at; only the network's own is possible, which () takes.
         seed: of the random weights.
         allow_pickle: read `pytorch_model.bin` where there is no safetensors.
     Raises:
         CheckpointError: the checkpoint cannot be used, or `architecture` cannot be built.
-        ExportError: no weights to take, arguments that exclude each other, a network of the other size, or an
-            activation that has no exporter.
+        ExportError: no weights to take, arguments that exclude each other, another picture size, a network of the
+            other name, or an activation that has no exporter.
     """
     record = get_backbone(backbone)
     warnings: list[str] = []
@@ -79,6 +82,7 @@ def open_mae(
         source = load_mae(checkpoint or str(record.weights), allow_pickle=allow_pickle)
         warnings += _check_shape(backbone, source.net.config)
     net, config = source.net, source.net.config
+    check_sizes(sizes, config.image_size, backbone)
     stage = SpecializedMae(net).eval()
     size = (config.image_size, config.image_size)
     before = measure_cost(lambda picture: net.model(pixel_values=picture), [net.model], size)

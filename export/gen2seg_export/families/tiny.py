@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from gen2seg.backbones import get_backbone
 from gen2seg.backbones.defaults import BundleDefaults
+from gen2seg_export.cost import measure_cost
 from gen2seg_export.errors import ExportError
 from gen2seg_export.model import Cost, ExportModel, Stage
 from gen2seg_export.source import Source, load_source, random_source
@@ -102,8 +102,4 @@ def _defaults(usual: BundleDefaults, source: Source, settings: Mapping[str, floa
 def _cost(module: nn.Module, longest: int, stride: int) -> Cost:
     """Of a 4:3 picture at full processing size."""
     size = (stride * math.ceil(0.75 * longest / stride), stride * math.ceil(longest / stride))
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        module(torch.zeros(1, 3, *size))
-    numbers = sum(parameter.numel() for parameter in module.parameters())
-    return Cost(parameters=numbers, bytes=4 * numbers, flops=counter.get_total_flops(), size=size)
+    return measure_cost(module, [module], size)

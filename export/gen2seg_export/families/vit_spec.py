@@ -1,8 +1,11 @@
 """What the manifests of the vision transformers have in common."""
 
+from collections.abc import Sequence
+
 from gen2seg.backbones import Backbone
 from gen2seg.backbones.vit_files import VitCheckpoint
 from gen2seg.backbones.vit_images import ImageRule
+from gen2seg_export.errors import ExportError
 from gen2seg_runtime.manifest import InputSpec, InstanceSpec, OutputSpec, PadSpec, PromptSpec, ResizeSpec, WeightsInfo
 
 NO_MEDICAL_USE = "Not a medical device: not for diagnosis, treatment decisions or the interpretation of results."
@@ -19,6 +22,16 @@ def input_spec(rule: ImageRule, patch: int) -> InputSpec:
         dynamic=False,
         buckets=((rule.side, rule.side),),
     )
+
+
+def check_sizes(sizes: Sequence[tuple[int, int]], side: int, backbone: str) -> None:
+    """Raises ExportError for sizes that are asked for and are not the network's only one."""
+    for height, width in sizes:
+        if (height, width) != (side, side):
+            raise ExportError(
+                f"{backbone} takes pictures of {side}x{side} only (its positions are learnt for that size and every "
+                f"picture is squashed to it), got height {height}, width {width}"
+            )
 
 
 def output_spec(backbone: Backbone) -> OutputSpec:

@@ -148,7 +148,7 @@ class Downsample(nn.Module):
 
 
 class ResizedConv(nn.Module):
-    """Nearest-neighbour doubling, cut to a size, and the convolution behind it, as they are."""
+    """Nearest-neighbour enlargement to a size, and the convolution behind it, as they are."""
 
     def __init__(self, source: nn.Conv2d) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ class ResizedConv(nn.Module):
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """(N, C, h, w) -> (N, C, *size), for sides of `size` that are twice those of x, or one less."""
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest")[:, :, : size[0], : size[1]])
+        return self.conv(F.interpolate(x, size=size, mode="nearest"))
 
 
 def upsampling(source: Any) -> nn.Conv2d:

@@ -76,8 +76,9 @@ class OneStepUNet(nn.Module):
         unet: diffusers' UNet2DConditionModel.
         text: the empty prompt's embedding (1, T, D).
         step: the scheduler's one step.
-        sizes: the latents' (height, width) that will come; empty where any may come. A level whose
-            side is always even on the way down needs no cut on the way up, and gets the cheaper convolution.
+        sizes: the latents' (height, width) that will come; empty where any may come (traced with free sizes:
+            from 9). A level whose side is always even on the way down needs no cut on the way up, and gets the
+            cheaper convolution.
     Raises:
         ExportError: the U-Net has parts that Stable Diffusion 2's has not.
     """

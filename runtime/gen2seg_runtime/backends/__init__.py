@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from gen2seg_runtime.backends.chain import Chain
-from gen2seg_runtime.backends.checks import weights_outside
 from gen2seg_runtime.backends.choice import Choice as Choice
 from gen2seg_runtime.backends.choice import choose_backends as choose_backends
 from gen2seg_runtime.backends.registry import BACKENDS, can_run, open_stage
@@ -54,8 +53,8 @@ def available_backends() -> tuple[str, ...]:
 
 def usable_backends(bundle: Bundle) -> tuple[str, ...]:
     """The names of those that can run every stage of this bundle here."""
-    chain = [(stage, weights_outside(bundle.manifest, stage)) for stage in bundle.manifest.chain]
-    return tuple(name for name in available_backends() if all(can_run(name, *stage) for stage in chain))
+    chain = bundle.manifest.chain
+    return tuple(name for name in available_backends() if all(can_run(name, bundle, stage) for stage in chain))
 
 
 def open_backend(

@@ -3,7 +3,6 @@
 Nothing here loads a model; a library is imported only where a rule says so.
 """
 
-import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,19 +50,12 @@ def obstacles(
     The obstacles come one by one, so that whoever wants the first only makes no further probe.
 
     Args:
-        outside: whether the stage's graph may keep weights in another file, see `weights_outside`.
+        outside: whether the stage's graph keeps weights in another file, see `weights_outside`.
     Raises:
         BackendError: the options name an unknown provider.
     """
     provider = provider_of(options or {}) if name == "onnxruntime" else None
-    yield from _artifact(name, spec, stage)
-    if outside and name == "openvino" and name not in stage.artifacts:
-        yield Obstacle(
-            "G2S-E020",
-            REBUILD,
-            f"the graph of stage {stage.name!r} may keep weights in another file, which openvino would read unchecked; "
-            "export the bundle again with --target openvino",
-        )
+    yield from _artifact(name, spec, stage, outside)
     lacks = spec.lacks if provider is None else provider.lacks
     if stage.precision.compute in lacks:
         yield Obstacle(
@@ -96,9 +88,8 @@ def first_obstacle(
 
 
 def weights_outside(manifest: Manifest, stage: StageSpec) -> bool:
-    """Whether files of external weights lie beside a stage's graph; whose they are only the graph could say."""
-    folder = posixpath.dirname(stage.path)
-    return any(record.role == "model_data" and posixpath.dirname(record.path) == folder for record in manifest.files)
+    """Whether a stage's graph keeps weights in another file, by the exporter's names for it: the graph's and a suffix."""
+    return any(r.role == "model_data" and r.path.startswith(f"{stage.path}.") for r in manifest.files)
 
 
 def cuda_name(version: int) -> str:
@@ -112,15 +103,17 @@ def installed_version(distributions: Sequence[str], probes: Probes) -> tuple[str
     return next(((name, version) for name, version in found if version is not None), None)
 
 
-def _artifact(name: str, spec: BackendSpec, stage: StageSpec) -> Iterator[Obstacle]:
-    if not spec.from_onnx and name not in stage.artifacts:
-        made = ", ".join(sorted(stage.artifacts)) or "none"
-        yield Obstacle(
-            "G2S-E012",
-            REBUILD,
-            f"stage {stage.name!r} has no artifact for backend {name!r} (it has: {made}); "
-            f"export the bundle again with --target {name.replace('_', '-')}",
-        )
+def _artifact(name: str, spec: BackendSpec, stage: StageSpec, outside: bool) -> Iterator[Obstacle]:
+    if name in stage.artifacts or (spec.from_onnx and (spec.external or not outside)):
+        return
+    made = ", ".join(sorted(stage.artifacts)) or "none"
+    why = f", and {name} would read the weights in the other file of its graph unchecked" if spec.from_onnx else ""
+    yield Obstacle(
+        "G2S-E020" if spec.from_onnx else "G2S-E012",
+        REBUILD,
+        f"stage {stage.name!r} has no artifact for backend {name!r} (it has: {made}){why}; "
+        f"export the bundle again with --target {name.replace('_', '-')}",
+    )
 
 
 def _other(stage: StageSpec) -> str:

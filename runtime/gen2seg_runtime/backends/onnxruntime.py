@@ -14,9 +14,10 @@ _ERRORS_ONLY = 3
 class OnnxRuntimeStage:
     """A graph of a bundle in an ONNX Runtime session on the CPU.
 
-    The session is made from the very bytes that were digested. External weights (files with role
-    "model_data") are handed over as mapped memory of the verified files, which the system can drop again: only
-    what the session keeps in a layout of its own is copied. A graph that refers to any other file is refused.
+    The session is made from the very bytes that were digested. External weights (files with role "model_data") are
+    handed over as mapped memory of the files that were digested (`Bundle.buffer` says what that guarantees): the
+    session takes one copy of its own, and the mapped pages are the system's to drop. A graph that refers to any
+    other file is refused.
     """
 
     backend = "onnxruntime"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from gen2seg_runtime.backends.checks import first_obstacle
+from gen2seg_runtime.backends.checks import first_obstacle, weights_outside
 from gen2seg_runtime.backends.providers import OPTIONS as PROVIDER_OPTIONS
 from gen2seg_runtime.backends.spec import BackendSpec, OptionsOpener, StageOpener
 from gen2seg_runtime.backends.stage import StageSession
@@ -21,6 +21,7 @@ BACKENDS = {
         library="onnxruntime",
         install="pip install onnxruntime",
         from_onnx=True,
+        external=True,
         lacks=("bfloat16",),
         options=PROVIDER_OPTIONS,
         options_opener="gen2seg_runtime.backends.onnxruntime_gpu:open_with_provider",
@@ -83,12 +84,9 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
         raise BackendError(f"backend {name!r}: device_id must be a number from 0, got {index!r}")
 
 
-def can_run(name: str, stage: StageSpec, outside: bool = False) -> bool:
-    """Whether the backend is known and can run the stage on this machine with what the bundle holds.
-
-    Args:
-        outside: see `gen2seg_runtime.backends.checks.weights_outside`.
-    """
+def can_run(name: str, bundle: Bundle, stage: StageSpec) -> bool:
+    """Whether the backend is known and can run the stage on this machine with what the bundle holds."""
+    outside = weights_outside(bundle.manifest, stage)
     return name in BACKENDS and first_obstacle(name, BACKENDS[name], stage, MACHINE, outside=outside) is None
 
 
@@ -102,7 +100,7 @@ def open_stage(
     """
     spec = get_backend(name)
     check_options(name, options or {})
-    obstacle = first_obstacle(name, spec, stage, MACHINE, options)
+    obstacle = first_obstacle(name, spec, stage, MACHINE, options, weights_outside(bundle.manifest, stage))
     if obstacle is not None:
         raise BackendError(f"{bundle.root}: {obstacle}")
     if options:

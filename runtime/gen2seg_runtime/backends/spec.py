@@ -24,6 +24,7 @@ class BackendSpec:
         library: the Python module that must be installed.
         install: how it is installed.
         from_onnx: it runs a stage's ONNX graph; else it needs an artifact of the stage under its name.
+        external: it takes the weights of an ONNX graph also from another file.
         lacks: formats of `PrecisionSpec.compute` that its arithmetic has not.
         options: names of what may be asked of it.
         options_opener: "module:name" of the `OptionsOpener`, used where something is asked.
@@ -37,6 +38,7 @@ class BackendSpec:
     library: str
     install: str
     from_onnx: bool
+    external: bool = False
     lacks: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     options_opener: str = ""
