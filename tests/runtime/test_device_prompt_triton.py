@@ -3,77 +3,22 @@
 What a launch is given is what the compiled kernels' contract would ask for; masks must equal the CPU's.
 """
 
-import ctypes
-from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("triton")
 
-from gen2seg_kernels.aot.contract import Kernel, Parameter  # noqa: E402
-from gen2seg_kernels.prompt import triton as host  # noqa: E402
-from gen2seg_runtime.encoding import Encoding  # noqa: E402
-from gen2seg_runtime.errors import BackendError, PromptError  # noqa: E402
-from gen2seg_runtime.gpu import prompt as device_prompt  # noqa: E402
-from gen2seg_runtime.gpu.encoding import DeviceEncoding  # noqa: E402
-from gen2seg_runtime.gpu.prompt import DevicePrompter  # noqa: E402
+from gen2seg_runtime.encoding import Encoding
+from gen2seg_runtime.errors import BackendError, PromptError
+from gen2seg_runtime.gpu import prompt as device_prompt
+from gen2seg_runtime.gpu.encoding import DeviceEncoding
+from gen2seg_runtime.gpu.prompt import DevicePrompter
 
-from .fake_gpu import FakeDevice  # noqa: E402
-
-TYPES = {"*u8": "uint8", "*i32": "int32", "*i64": "int64", "*fp32": "float32", "*fp64": "float64"}
-
-
-class InterpretingLauncher:
-    """`CompiledKernels` whose kernels run in the interpreter, on the fake device's memory."""
-
-    def __init__(self, device: FakeDevice) -> None:
-        self.device = device
-        self.variants = {variant.name: variant for variant in host.variants()}
-        self.launched: list[str] = []
-        self.contract = SimpleNamespace(kernel=self._kernel)
-
-    def _kernel(self, name: str) -> Kernel:
-        variant = self.variants[name]
-        kinds = {key: kind for key, kind in variant.signature.items() if kind != "constexpr"}
-        names = set().union(*(compile(rule, "rule", "eval").co_names for rule in variant.grid)) - {"cdiv"}
-        parameters = (
-            *(Parameter(key, kind, "") for key, kind in kinds.items()),
-            Parameter("s", "*u8", "", scratch=True),
-        )
-        return Kernel(name, "", name, parameters, tuple(sorted(names - set(kinds))), ())
-
-    def target(self, name: str) -> Any:
-        return SimpleNamespace(constants=self.variants[name].constexprs)
-
-    def launch(self, name: str, arguments: Mapping[str, Any], *, grid: Any = None, stream: int = 0) -> None:
-        variant = self.variants[name]
-        kernel = self._kernel(name)
-        own = {parameter.name: parameter.type for parameter in kernel.parameters if not parameter.scratch}
-        assert set(arguments) == set(own) | set(kernel.grid_arguments), name
-        assert all(type(value) is int for value in arguments.values())
-        self.launched.append(name)
-
-        def work() -> None:
-            rules = [eval(rule, {"cdiv": lambda a, b: -(-a // b)}, dict(arguments)) for rule in variant.grid]
-            values = {key: self._value(arguments[key], kind) for key, kind in own.items()}
-            variant.kernel[tuple(rules)](**values, **variant.constexprs)
-
-        self.device.enqueue(stream, work)
-
-    def _value(self, value: int, kind: str) -> Any:
-        if not kind.startswith("*"):
-            return value
-        for start, (size, _) in self.device.memory.items():
-            if start <= value < start + size:
-                kind = TYPES[kind]
-                count = (start + size - value) // np.dtype(kind).itemsize
-                bytes_ = (ctypes.c_uint8 * (count * np.dtype(kind).itemsize)).from_address(value)
-                return torch.frombuffer(bytes_, dtype=getattr(torch, kind))
-        raise AssertionError(f"no memory at {value}")
+from .fake_gpu import FakeDevice
+from .interpreting_launcher import InterpretingLauncher
 
 
 @pytest.fixture
@@ -155,5 +100,5 @@ def test_no_kernels_for_this_gpu():
         raise ValueError("nothing compiled runs on this device")
 
     launcher.target = nothing  # pyright: ignore[reportAttributeAccessIssue]
-    with pytest.raises(BackendError, match="prompting on cuda:0: nothing compiled"):
+    with pytest.raises(BackendError, match="cuda:0: nothing compiled"):
         DevicePrompter(device, launcher)

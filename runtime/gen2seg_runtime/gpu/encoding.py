@@ -10,14 +10,12 @@ from gen2seg_kernels.prompt.request import Prompt as CheckedPrompt
 from gen2seg_kernels.prompt.request import ReferenceCut
 from gen2seg_runtime.bundle import Bundle
 from gen2seg_runtime.encoding import Encoding
-from gen2seg_runtime.errors import BackendError, PromptError
+from gen2seg_runtime.errors import PromptError
 from gen2seg_runtime.gpu.cuda import CudaDevice
+from gen2seg_runtime.gpu.launcher import open_kernels
 from gen2seg_runtime.gpu.prompt import DeviceColors, DevicePrompter
 from gen2seg_runtime.prompts import Prompt, check_prompt
 from gen2seg_runtime.resample import resize_mask
-
-KERNELS = "kernels"
-_CONTRACT = f"{KERNELS}/kernels.json"
 
 
 def open_prompter(bundle: Bundle, device_id: int = 0) -> DevicePrompter:
@@ -29,16 +27,8 @@ def open_prompter(bundle: Bundle, device_id: int = 0) -> DevicePrompter:
     Raises:
         BackendError: the bundle holds no kernels or none for this GPU, cuda-python or the driver is missing.
     """
-    if all(record.path != _CONTRACT for record in bundle.manifest.files):
-        raise BackendError(f"{bundle.root}: holds no compiled kernels; export it with a GPU target")
     device = CudaDevice(device_id)
-    from gen2seg_kernels.launch import CompiledKernels
-
-    try:
-        kernels = CompiledKernels(bundle.root / KERNELS, device_id)
-    except (ValueError, OSError, ImportError) as error:  # the launcher's own errors are among these
-        raise BackendError(f"{bundle.root / KERNELS}: {error}") from error
-    return DevicePrompter(device, kernels)
+    return DevicePrompter(device, open_kernels(bundle, device_id))
 
 
 class DeviceEncoding:
@@ -47,13 +37,18 @@ class DeviceEncoding:
     Leaving the `with` block, or `close()`, frees the memory.
     """
 
-    def __init__(self, encoding: Encoding, prompter: DevicePrompter) -> None:
-        """Bring the colours to the GPU: at processing size for mode "metric", at the picture's for "reference", each
-        when it is first asked for.
+    def __init__(self, encoding: Encoding, prompter: DevicePrompter, colors: DeviceColors | None = None) -> None:
+        """Bring the colours to the GPU when they are first asked for: at processing size for mode "metric", at the
+        picture's for "reference".
+
+        Args:
+            encoding: in main memory.
+            prompter: on the GPU.
+            colors: the encoding's colours, where they are there already; freed with this object.
         """
         self._encoding = encoding
         self._prompter = prompter
-        self._colors: dict[str, DeviceColors] = {}
+        self._colors: dict[str, DeviceColors] = {} if colors is None else {"metric": colors}
 
     def __enter__(self) -> Self:
         return self

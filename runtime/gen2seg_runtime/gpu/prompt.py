@@ -8,7 +8,6 @@ import math
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,30 +15,13 @@ from gen2seg_kernels.prompt.layout import Cut, filter_weights, point_groups, poi
 from gen2seg_kernels.prompt.metric import MetricCut
 from gen2seg_kernels.prompt.request import Prompt, ReferenceCut
 from gen2seg_runtime.colors import check_colors
-from gen2seg_runtime.errors import BackendError
 from gen2seg_runtime.gpu.device import Arena, Device
+from gen2seg_runtime.gpu.launcher import Launcher, constants_of, run_kernel
 
 SCRATCH_BYTES = 512 << 20  # about the most that the prompts of a call share at a time; a single one may need more
 _MOST_IN_GRID = 65535
 _REFERENCE = ("query", "range", "limit", "near", "doubt", "similarity", "filter")
 _LINKING = ("label", "link", "keep")
-
-
-class Launcher(Protocol):
-    """What is used of `gen2seg_kernels.launch.CompiledKernels`."""
-
-    contract: Any
-
-    def target(self, name: str) -> Any: ...
-
-    def launch(
-        self,
-        name: str,
-        arguments: Mapping[str, int | float],
-        *,
-        grid: tuple[int, int, int] | None = None,
-        stream: int = 0,
-    ) -> None: ...
 
 
 class DevicePrompter:
@@ -58,11 +40,8 @@ class DevicePrompter:
         self._kernels = kernels
         self._lock = threading.RLock()
         device.enter()
-        try:
-            constants = kernels.target("prompt_near").constants
-            self._tile = int(constants["TILE_H"]), int(constants["TILE_W"])
-        except (ValueError, KeyError) as error:  # the launcher's errors are ValueErrors
-            raise BackendError(f"prompting on {device.name}: {error}") from error
+        constants = constants_of(kernels, device, "prompt_near")
+        self._tile = int(constants["TILE_H"]), int(constants["TILE_W"])
         self._stream = device.open_stream()
         self._arena = Arena(device)
         self._tables = device.allocate(filter_weights().nbytes)
@@ -215,17 +194,7 @@ class DevicePrompter:
                 self._launch(name, arguments | {"bit": bit, "clear": clear})
 
     def _launch(self, name: str, arguments: Mapping[str, int]) -> None:
-        """Launch a kernel on those of the arguments that it has."""
-        full = f"prompt_{name}"
-        try:
-            kernel = self._kernels.contract.kernel(full)
-            own = [parameter.name for parameter in kernel.parameters if not parameter.scratch]
-            wanted = dict.fromkeys([*own, *kernel.grid_arguments])
-            self._kernels.launch(full, {key: arguments[key] for key in wanted}, stream=self._stream)
-        except (ValueError, KeyError, OSError) as error:
-            if isinstance(error, BackendError):
-                raise
-            raise BackendError(f"prompting on {self.device.name}, kernel {full}: {error}") from error
+        run_kernel(self._kernels, self.device, f"prompt_{name}", arguments, self._stream)
 
 
 class DeviceColors:
