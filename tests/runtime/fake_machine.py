@@ -55,7 +55,7 @@ class FakeProbes:
         return self.ram
 
 
-def rtx_machine(version="1.7.1.116", cards=(RTX_3060,), cuda=13000, **others):
+def rtx_machine(version="1.7.1.116", cards: Sequence[Gpu] = (RTX_3060,), cuda: int | None = 13000, **others):
     """A machine that runs TensorRT-RTX engines of that version."""
     return FakeProbes(
         modules=("onnxruntime", "tensorrt_rtx", "cuda.bindings"),

@@ -88,7 +88,7 @@ def first_obstacle(
 
 
 def weights_outside(manifest: Manifest, stage: StageSpec) -> bool:
-    """Whether a stage's graph keeps weights in another file, by the exporter's name for it: the graph's and a suffix."""
+    """Whether a stage's graph keeps weights in another file, by its name: the graph's and a suffix, as exported."""
     return any(r.role == "model_data" and r.path.startswith(f"{stage.path}.") for r in manifest.files)
 
 

@@ -5,6 +5,7 @@ Colours equal those of the CPU; with a gamma they may be one level off where rou
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -79,6 +80,6 @@ def paint_rule(spec: OutputSpec, least: np.float32, greatest: np.float32) -> Pai
     return _rule(low, high, offset, scale, None, full)
 
 
-def _rule(low: float, high: float, offset: float, divisor: float, gamma: float | None, factor: float) -> PaintRule:
+def _rule(low: Any, high: Any, offset: Any, divisor: Any, gamma: float | None, factor: Any) -> PaintRule:
     power = None if gamma is None else float(np.float32(gamma))
     return PaintRule(float(low), float(high), float(offset), float(divisor), power, float(factor))

@@ -1,6 +1,7 @@
 """Raw output in GPU memory becomes colours there, by kernels that were compiled ahead of time; see `colors.py`."""
 
 import threading
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -76,7 +77,7 @@ class DevicePainter:
             self._device.enter()
             self._arena.close()
 
-    def _run(self, name: str, arguments: dict[str, int | float], stream: int) -> None:
+    def _run(self, name: str, arguments: Mapping[str, int | float], stream: int) -> None:
         run_kernel(self._kernels, self._device, name, arguments, stream)
 
 
