@@ -60,6 +60,7 @@ def test_a_bundle_for_this_gpu_will_run(make_bundle: BundleMaker):
     assert verdict(report, "tensorrt_rtx").status == "runs"
     assert verdict(report, "tensorrt_rtx").versions == {"tensorrt-rtx-cu13": "1.7.1.116"}
     assert report.auto == ("network: tensorrt_rtx (the bundle holds an engine for this GPU)",)
+    assert report.bundle["stages"] == ["network (float32; tensorrt_rtx 1.7.1.116 for sm_80 sm_86)"]
     assert report.machine["GPUs"] == ["RTX 3060 (sm_86, 12288 MiB)"]
     assert report.machine["driver"] == "580.65, CUDA 13.0"
     assert "G2S-W107" in note_codes(report)

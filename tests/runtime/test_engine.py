@@ -9,6 +9,7 @@ import pytest
 
 from gen2seg_runtime import Segmenter
 from gen2seg_runtime.backends import engine_runner, engine_stage, open_backend, registry
+from gen2seg_runtime.backends.engine import read_engine
 from gen2seg_runtime.backends.engine_chain import EngineChain
 from gen2seg_runtime.bundle import Bundle
 from gen2seg_runtime.errors import BackendError, NetworkOutputError
@@ -229,6 +230,13 @@ def test_this_machine_has_no_gpu_and_says_so(make_bundle: BundleMaker):
     pytest.importorskip("tensorrt_rtx")
     with pytest.raises(BackendError, match=r"runs on NVIDIA GPUs only.*G2S-E015"):
         open_backend(bundle_with(make_bundle, engine_bytes()), "tensorrt_rtx")
+
+
+def test_the_real_library_refuses_what_is_no_engine(make_bundle: BundleMaker):
+    pytest.importorskip("tensorrt_rtx")
+    bundle = bundle_with(make_bundle, b"no engine" * 99)
+    with pytest.raises(BackendError, match=r"0\.engine: tensorrt_rtx .* refuses the engine .*erialization"):
+        read_engine(bundle, bundle.manifest.chain[0], "tensorrt_rtx")
 
 
 def test_the_real_library_has_what_the_fake_has():

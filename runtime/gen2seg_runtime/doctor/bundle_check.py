@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gen2seg_runtime.backends.checks import CANNOT, REBUILD, Obstacle
+from gen2seg_runtime.backends.checks import CANNOT, REBUILD, Obstacle, engine_architectures, engine_facts
 from gen2seg_runtime.bundle import default_bundle_path
 from gen2seg_runtime.doctor.report import Note
 from gen2seg_runtime.errors import Gen2SegError
-from gen2seg_runtime.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest
+from gen2seg_runtime.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, StageSpec
 
 MIB = 1 << 20
 
@@ -65,7 +65,7 @@ def describe(root: Path, manifest: Manifest) -> dict[str, Any]:
         "weights": f"{manifest.weights.state}, {manifest.weights.parameters:,} parameters",
         "licence": licence.weights,
         "stages": [
-            f"{stage.name} ({stage.precision.compute}; made for {', '.join(sorted(stage.artifacts)) or 'ONNX only'})"
+            f"{stage.name} ({stage.precision.compute}; {'; '.join(_made_for(stage)) or 'ONNX only'})"
             for stage in manifest.chain
         ],
         "size": f"{sum(record.bytes for record in manifest.files) / MIB:.0f} MiB",
@@ -93,6 +93,14 @@ def artifact_bytes(manifest: Manifest, backend: str) -> int:
     """Bytes of all files made for a backend."""
     paths = {path for stage in manifest.chain for path in stage.artifacts.get(backend, ())}
     return sum(record.bytes for record in manifest.files if record.path in paths)
+
+
+def _made_for(stage: StageSpec) -> Iterator[str]:
+    """What a stage has for single backends: "tensorrt_rtx 1.7.1.116 for sm_80 sm_86"."""
+    for name in sorted(stage.artifacts):
+        version = engine_facts(name, stage).get("version")
+        sms = " ".join(f"sm_{sm}" for sm in engine_architectures(name, stage))
+        yield f"{name}{f' {version}' if version else ''}{f' for {sms}' if sms else ''}"
 
 
 def _measured(manifest: Manifest) -> str:

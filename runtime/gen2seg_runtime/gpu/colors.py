@@ -68,11 +68,13 @@ def paint_rule(spec: OutputSpec, least: np.float32, greatest: np.float32) -> Pai
             if spec.normalization == "sd":
                 # Adding and rounding keep the order: these are the largest and the least of all sums.
                 scale = abs(greatest + offset) + abs(least + offset)
-                scale = scale if scale > 0 else one
             else:
                 scale = abs(greatest) + offset + np.float32(1e-5)
         if not np.isfinite(scale):
-            raise NetworkOutputError(f"normalised network output: values up to {greatest} overflow float32")
+            raise NetworkOutputError(
+                f"normalised network output: values from {least} to {greatest} overflow float32 or are none"
+            )
+        scale = scale if scale > 0 else one  # all zero: there is nothing to spread
     if spec.gamma is not None:
         return _rule(low, high, offset, scale, spec.gamma, full)
     if spec.normalization == "fixed":
