@@ -110,10 +110,9 @@ class Machine:
 
     def memory(self) -> Memory:
         total, available = _system_memory()
-        limit, used = (_number(Path("/sys/fs/cgroup") / name) for name in ("memory.max", "memory.current"))
-        if limit is not None and limit < total:  # a container's limit, of which the files it read do not count
-            available = min(available, max(0, limit - (used or 0)))
-            total = limit
+        limit, used = _container_memory()
+        if limit is not None and limit < total:
+            total, available = limit, min(available, max(0, limit - used))
         return Memory(total, available)
 
     @cached_property
@@ -145,8 +144,11 @@ def _system_memory(path: Path = Path("/proc/meminfo")) -> tuple[int, int]:
         return 1 << 62, 1 << 62  # unknown: never a reason to refuse
 
 
-def _number(path: Path) -> int | None:
+def _container_memory(group: Path = Path("/sys/fs/cgroup")) -> tuple[int | None, int]:
+    """A container's limit, None if it has none, and what it uses of it; files that it read can be dropped again."""
     try:
-        return int(path.read_text())
-    except (OSError, ValueError):  # "max" is no number
-        return None
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        entries = dict(line.split(" ", 1) for line in (group / "memory.stat").read_text().splitlines())
+        return limit, max(0, used - int(entries["inactive_file"]))
+    except (OSError, ValueError, KeyError):  # "max" is no number
+        return None, 0

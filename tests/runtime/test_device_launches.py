@@ -121,5 +121,5 @@ def test_no_driver(make_bundle: BundleMaker, folder: Path):
     files = {"model.onnx": ("model", b"graph"), "kernels/kernels.json": ("kernel", (folder / FILE_NAME).read_bytes())}
     bundle = Bundle.open(make_bundle(None, files))
     for opened in (open_kernels, open_prompter):
-        with pytest.raises(BackendError, match="CUDA driver|cuda-python"):
+        with pytest.raises(BackendError, match=r"CUDA driver|cuda-python"):
             opened(bundle)

@@ -100,15 +100,22 @@ def test_memory_and_processor(monkeypatch: pytest.MonkeyPatch):
     found = Machine().memory()
     assert 0 < found.available <= found.total
     assert Machine().cpu_name()
-    monkeypatch.setattr(machine, "_number", lambda path: {"memory.max": 1 << 20, "memory.current": 1 << 19}[path.name])
+    monkeypatch.setattr(machine, "_container_memory", lambda: (1 << 20, 1 << 19))
     assert Machine().memory() == machine.Memory(1 << 20, 1 << 19)
-    monkeypatch.setattr(machine, "_number", lambda path: None)
-    assert Machine().memory().total == found.total
+
+
+def test_a_containers_memory(tmp_path: Path):
+    assert machine._container_memory(tmp_path) == (None, 0)
+    (tmp_path / "memory.current").write_text("700\n")
+    (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 150\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine._container_memory(tmp_path) == (None, 0)
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert machine._container_memory(tmp_path) == (1000, 550)  # what was read from files can be dropped
 
 
 def test_where_the_system_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert machine._cpuinfo("flags", tmp_path / "none") is None
-    assert machine._number(tmp_path / "none") is None
     total, available = machine._system_memory(tmp_path / "none")
     assert 0 < available <= total
 

@@ -86,7 +86,7 @@ def open_chosen(
     for stage, choice in zip(bundle.manifest.chain, choices, strict=True):
         _log.info("%s: %s", bundle.manifest.name, choice)
         sessions.append((stage.name, open_stage(choice.backend, bundle, stage, count, options)))
-    if len(sessions) > 1 and {choice.backend for choice in choices} <= {"tensorrt", "tensorrt_rtx"}:
+    if len(sessions) > 1 and all(BACKENDS[choice.backend].gpu for choice in choices):
         from gen2seg_runtime.backends.engine_chain import EngineChain
 
         return EngineChain(sessions)
