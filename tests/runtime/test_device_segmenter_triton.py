@@ -1,10 +1,12 @@
 """From a picture to clicks on a FAKE device: engines of a fake TensorRT, the very kernels in Triton's interpreter."""
 
+import io
 import sys
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("torch")
 pytest.importorskip("triton")
@@ -99,18 +101,22 @@ def device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
     return made
 
 
-def engine_bundle(make_bundle: BundleMaker, stages: int) -> Any:
+def engine_bundle(make_bundle: BundleMaker, stages: int, golden: dict[str, bytes] | None = None) -> Any:
     names = [("image", "colors")] if stages == 1 else [("image", "x"), ("x", "colors")]
     files = {}
     for i, ends in enumerate(names):
         files[f"{i}.onnx"] = ("model", b"graph")
-        files[f"{i}.engine"] = ("artifact", engine_bytes(100.0 if i == 0 else -1.5, ((1, 3, 64, 96),), names=ends))
+        files[f"{i}.engine"] = ("artifact", engine_bytes(100.0 if i == 0 else -1.5, ((1, 3, 32, 64),), names=ends))
+
+    files |= {name: ("golden", content) for name, content in (golden or {}).items()}
 
     def change(manifest: dict[str, Any]) -> None:
+        if golden:
+            manifest["goldens"] = [{"image": "image.png", "colors": "colors.png", "max_difference": 1}]
         manifest["schema"] = "gen2seg.bundle/1.1"
         manifest["model"]["path"] = "0.onnx"
-        manifest["input"]["resize"] = {"rule": "fit", "size": 96, "interpolation": "bilinear_antialias"}
-        manifest["input"]["buckets"] = [[64, 96]]
+        manifest["input"]["resize"] = {"rule": "fit", "size": 64, "interpolation": "bilinear_antialias"}
+        manifest["input"]["buckets"] = [[32, 64]]
         manifest["output"] |= {"normalization": "sd", "range": None}
         manifest["stages"] = [
             {
@@ -124,7 +130,13 @@ def engine_bundle(make_bundle: BundleMaker, stages: int) -> Any:
             for i, ends in enumerate(names)
         ]
 
-    return make_bundle(change, files)
+    return make_bundle(change, files, "with-golden" if golden else "bundle")
+
+
+def png(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 @pytest.mark.filterwarnings("ignore:.*untrained")
@@ -147,3 +159,23 @@ def test_other_backends_are_refused(make_bundle: BundleMaker, device: FakeDevice
     segmenter = Segmenter.open(make_bundle(), threads=1)
     with pytest.raises(BackendError, match="needs engines for all stages, these run in onnxruntime"):
         DeviceSegmenter(segmenter.bundle, segmenter._backend, InterpretingLauncher(device))  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.filterwarnings("ignore:.*untrained")
+def test_what_gpu_check_compares(make_bundle: BundleMaker, device: FakeDevice):
+    from bench.gpu_check.runtime import check_bundle
+
+    picture = two_squares(33, 47)
+    colors = Segmenter.open(engine_bundle(make_bundle, 1), backend="tensorrt_rtx").encode(picture).colors
+    root = engine_bundle(make_bundle, 1, {"image.png": png(picture), "colors.png": png(colors)})
+    checks = list(check_bundle(root))
+    assert [check.name for check in checks] == [
+        "tensorrt_rtx: colours of image.png",
+        "tensorrt_rtx: clicks on image.png, mode metric",
+        "tensorrt_rtx: clicks on image.png, mode reference",
+    ]
+    assert all(check.passed for check in checks)
+    other = engine_bundle(
+        lambda *a: make_bundle(a[0], a[1], "other"), 1, {"image.png": png(picture), "colors.png": png(255 - colors)}
+    )
+    assert not next(check_bundle(other)).passed
