@@ -1,4 +1,4 @@
-"""The prompting kernels, compiled ahead of time, for bundles made for GPUs."""
+"""The kernels that a GPU runtime launches, compiled ahead of time, for bundles made for GPUs."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ def add_kernels(parts: Parts, root: Path, targets: Sequence[str]) -> None:
         return
     if find_spec(COMPILER) is None or find_spec("triton") is None:
         raise ExportError("a bundle for GPUs carries compiled kernels, and compiling them needs triton")
-    names = prompt_kernels()
+    names = runtime_kernels()
 
     def make(folder: Path) -> Mapping[str, object]:
         command = [sys.executable, "-m", COMPILER, "-o", str(folder)]
@@ -50,10 +50,10 @@ def add_kernels(parts: Parts, root: Path, targets: Sequence[str]) -> None:
             link_or_copy(path, root / FOLDER / path.name)
 
 
-def prompt_kernels() -> tuple[str, ...]:
-    """Names of the compiled kernels that prompting needs."""
+def runtime_kernels() -> tuple[str, ...]:
+    """Names of the compiled kernels that painting colours and prompting need."""
     discover = import_module(f"{COMPILER}.discover")
-    modules = [module for module in discover.triton_modules() if ".prompt." in module]
+    modules = [module for module in discover.triton_modules() if ".prompt." in module or ".colors." in module]
     names = (variant.name for variant in discover.all_variants(modules))
     return tuple(sorted(dict.fromkeys(names)))
 

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from contextvars import copy_context
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from gen2seg_runtime.backends import Backend, open_backend
+from gen2seg_runtime.backends import Backend, Choice, choose_backends, open_chosen
 from gen2seg_runtime.batching import GroupRunner
 from gen2seg_runtime.bundle import Bundle
 from gen2seg_runtime.colors import check_shape, normalize_colors
@@ -28,14 +28,19 @@ if TYPE_CHECKING:
 class Segmenter:
     """An opened bundle. Make one with `Segmenter.open`; may be shared between threads."""
 
-    def __init__(self, bundle: Bundle, backend: Backend):
+    def __init__(self, bundle: Bundle, backend: Backend, choices: Sequence[Choice] = ()):
         self._bundle = bundle
         self._backend = backend
         self._groups = GroupRunner(backend)
+        self._choices = tuple(choices)
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str] | None = None, backend: str = "auto", threads: int | None = None
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        backend: str = "auto",
+        threads: int | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> Self:
         """Open a bundle.
 
@@ -43,19 +48,22 @@ class Segmenter:
             path: the bundle's folder; None: the one that comes with this package.
             backend: "auto" or a name of `gen2seg_runtime.backends.available_backends()`.
             threads: for the network; None: GEN2SEG_NUM_THREADS, else the physical cores.
+            options: of the named backend: "onnxruntime" takes `provider` ("cpu", "cuda", "tensorrt",
+                "nv_tensorrt_rtx"), `device_id`, `cpu_nodes` and `provider_options`; engines take `device_id`.
         Raises:
             BundleError, BundleIOError: the bundle cannot be read or is not intact, see `Bundle.open`.
-            BackendError: unknown backend, missing library, or the library refuses the model.
+            BackendError: unknown backend or option, missing library or GPU, or the library refuses the model.
         Warns:
             BundleWarning: the weights are untrained.
         """
         bundle = Bundle.open(path)
-        opened = open_backend(bundle, backend, threads)
+        choices = choose_backends(bundle.manifest, backend, options)
+        opened = open_chosen(bundle, choices, threads, options)
         bundle.release()
         if bundle.manifest.weights.state == "untrained":
             message = f"{bundle.manifest.name}: untrained weights, its masks mean nothing (for latency work only)"
             warnings.warn(message, BundleWarning, stacklevel=2)
-        return cls(bundle, opened)
+        return cls(bundle, opened, choices)
 
     @property
     def bundle(self) -> Bundle:
@@ -71,6 +79,11 @@ class Segmenter:
     def backend_name(self) -> str:
         """Name of the backend that runs the network."""
         return self._backend.name
+
+    @property
+    def backend_choices(self) -> tuple[Choice, ...]:
+        """Which backend runs which stage of the network, and why."""
+        return self._choices
 
     def encode(self, image: Any, *, max_pixels: int | None = None) -> Encoding:
         """Paint the instances of a picture.
