@@ -106,6 +106,8 @@ def cli(
     asked = [name for name, flag in (("fp16", fp16), ("bf16", bf16), ("int8", int8)) if flag]
     if len(asked) > 1:
         raise click.UsageError(f"--{' and --'.join(asked)} exclude each other")
+    if turing and "tensorrt-rtx" not in options["targets"]:
+        raise click.UsageError("--turing is for --target tensorrt-rtx")
     sizes = pair_sizes(heights, widths)
     chosen = {"size": size, "enlarge_below": enlarge_below, "distance": distance}
     console = Console(stderr=True)

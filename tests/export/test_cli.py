@@ -76,6 +76,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments: Sequence[str], message
         (["--backbone", "tiny", "--random-weights", "--height", "64"], "height and width go together"),
         (["--backbone", "tiny", "--random-weights", "--fp16", "--int8"], "--fp16 and --int8 exclude each other"),
         (["--backbone", "tiny", "--random-weights", "--target", "onnx,coreml"], "targets are onnx, openvino"),
+        (["--backbone", "tiny", "--random-weights", "--turing"], "--turing is for --target tensorrt-rtx"),
         (["--random-weights"], "--backbone"),
     ],
     ids=lambda value: str(value)[:50],
