@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+from gen2seg_export.bundle_writer import package_versions
 from gen2seg_export.errors import ExportError
 from gen2seg_export.parts import DONE, Parts, digest_json, file_facts, link_or_copy
 from gen2seg_export.registry import GPU_TARGETS
@@ -44,7 +45,9 @@ def add_kernels(parts: Parts, root: Path, targets: Sequence[str]) -> None:
             raise ExportError(f"the kernels could not be compiled within {TIMEOUT} s") from error
         return {"kernels": list(names)}
 
-    folder, _, _ = parts.part(FOLDER, {"kernels": list(names), "code": _kernel_code()}, make)
+    folder, _, _ = parts.part(
+        FOLDER, {"kernels": list(names), "code": _kernel_code(), "versions": package_versions()}, make
+    )
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.name != DONE:
             link_or_copy(path, root / FOLDER / path.name)
