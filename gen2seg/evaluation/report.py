@@ -2,22 +2,22 @@
 
 import json
 from dataclasses import asdict, dataclass
-from functools import reduce
-from operator import add
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gen2seg.evaluation.charts import Line, draw_chart
+from gen2seg.evaluation.edge_matching import TOLERANCE
+from gen2seg.evaluation.edge_scores import EdgeScore, score_edges
 from gen2seg.evaluation.gallery import Column, draw_gallery
-from gen2seg.evaluation.metrics import EDGE_TOLERANCE, EdgeScore, best_edge_score
 from gen2seg.evaluation.run import Evaluation, ImageResult, SystemInfo
 from gen2seg.evaluation.systems import Setting
 from gen2seg.folders import make_folder
 from gen2seg_runtime.files import atomic_write
 from gen2seg_runtime.formats import write_png
 
-SCHEMA = "gen2seg.evaluation/1.0"
+SCHEMA = "gen2seg.evaluation/2.0"
 
 _PROTOCOL = (
     "One click per instance, at the pixel farthest from the instance's boundary (exact Euclidean distance, "
@@ -25,9 +25,10 @@ _PROTOCOL = (
     "union of the answered mask with the instance; mean over all instances of a set."
 )
 _EDGE_PROTOCOL = (
-    f"An edge pixel is right within {EDGE_TOLERANCE} px of any annotator's boundary; recall counts the "
-    f"boundary pixels of all annotators within {EDGE_TOLERANCE} px of an edge; matching by dilation, not "
-    "one-to-one as in the BSDS benchmark; the one threshold that is best over the whole set."
+    f"Edge pixels are matched one to one with each annotator's boundary, at most {TOLERANCE:g} of the image's diagonal "
+    "apart, as in the BSDS500 benchmark; an edge pixel is right if any annotator's pixel is matched with it, recall "
+    "counts the boundary pixels of all annotators. ODS: best F-measure at one threshold for the set (precision and "
+    "recall there); OIS: at each image's own; AP: mean precision over all recalls, and over those up to 20 %."
 )
 
 
@@ -92,7 +93,7 @@ def summarize(evaluation: Evaluation) -> Report:
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write evaluation.json, evaluation.md and gallery/<set>.png into `folder`; older ones are replaced.
+    """Write evaluation.json, evaluation.md, gallery/<set>.png and edges-<set>.png into `folder`, over older ones.
 
     Returns:
         The written files.
@@ -113,6 +114,11 @@ def write_report(report: Report, folder: Path) -> list[Path]:
             sheet = draw_gallery(rows, _gallery_columns(set_report, report.evaluation.systems))
             written.append(gallery / f"{name}.png")
             write_png(written[-1], np.asarray(sheet))
+        if set_report.edges:
+            lines = [Line(f"{system}  ODS {s.ods:.3f}", s.curve) for system, s in set_report.edges.items()]
+            chart = draw_chart(f"Edges of {name}", "recall", "precision", lines, x_range=(0, 1))
+            written.append(folder / f"edges-{name}.png")
+            write_png(written[-1], np.asarray(chart))
     return written
 
 
@@ -152,13 +158,14 @@ def to_markdown(report: Report) -> str:
     if edge_sets:
         parts += ["", "## Edges", "", _EDGE_PROTOCOL, ""]
         parts += [
-            "| set | system | F | precision | recall | threshold |",
-            "| --- | --- | --- | --- | --- | --- |",
+            "| set | system | ODS | OIS | AP | AP, recall < 20 % | precision | recall | threshold |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         ]
         for name, set_report in edge_sets.items():
-            best = max(score.f for score in set_report.edges.values())
+            best = max(score.ods for score in set_report.edges.values())
             parts += [
-                f"| {name} | {system} | {_bold(s.f, best)} | {s.precision:.3f} | {s.recall:.3f} | {s.threshold:.4f} |"
+                f"| {name} | {system} | {_bold(s.ods, best)} | {s.ois:.3f} | {s.ap:.3f} | {s.ap_low:.3f} | "
+                f"{s.precision:.3f} | {s.recall:.3f} | {s.threshold:.4f} |"
                 for system, s in set_report.edges.items()
             ]
     return "\n".join(parts) + "\n"
@@ -173,7 +180,7 @@ def _summarize_set(results: list[ImageResult], systems: list[SystemInfo]) -> Set
     for info in systems:
         counts = [result.edges[info.name] for result in results if info.name in result.edges]
         if counts:
-            edges[info.name] = best_edge_score(reduce(add, counts))
+            edges[info.name] = score_edges(counts)
         if not info.settings or instances == 0:
             continue
         ious = np.concatenate([result.ious[info.name] for result in results], axis=1)

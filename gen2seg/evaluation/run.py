@@ -16,9 +16,10 @@ import numpy as np
 
 from gen2seg.evaluation.clicks import Click, choose_clicks, find_clicks
 from gen2seg.evaluation.datasets import Sample, find_samples, read_boundaries, read_labels
+from gen2seg.evaluation.edge_scores import EdgeCounts, count_edges
 from gen2seg.evaluation.errors import EvaluationError
 from gen2seg.evaluation.gallery import GalleryRow, GalleryRowBuilder
-from gen2seg.evaluation.metrics import EdgeCounts, count_edges, mask_iou
+from gen2seg.evaluation.metrics import mask_iou
 from gen2seg.evaluation.systems import Setting, System, SystemSpec, get_system
 from gen2seg_runtime.images import read_image
 
