@@ -58,7 +58,7 @@ class Matching:
     def __init__(self, columns: int, worth: float) -> None:
         self.worth = worth
         self._price = [0.0] * columns
-        self._holder: list[int | None] = [None] * columns
+        self._holder = [-1] * columns  # -1: free; rows are numbers from 0 on
         self._pairs: dict[int, list[tuple[int, float]]] = {}
         self._profit: dict[int, float] = {}
         self._column: dict[int, int] = {}
@@ -72,7 +72,7 @@ class Matching:
         return dict(self._column)
 
     def add(self, row: int, pairs: list[tuple[int, float]]) -> None:
-        """Add a row with its (column, worth) pairs and mend the matching."""
+        """Add a row (a number >= 0, a new one each time) with its (column, worth) pairs and mend the matching."""
         price = self._price
         top, first = 0.0, -1
         for column, worth in pairs:
@@ -82,7 +82,7 @@ class Matching:
         if top <= _NOTHING:
             return  # nobody would give way: prices never fall, so it can be forgotten
         self._pairs[row], self._profit[row] = pairs, top
-        if self._holder[first] is None:
+        if self._holder[first] < 0:
             self._holder[first], self._column[row] = row, first
         else:
             self._search(row)
@@ -103,7 +103,7 @@ class Matching:
                 there = base + price[column] - worth
                 if there < least and there < distance.get(column, least):
                     distance[column], came[column] = there, row
-                    if holder[column] is None:
+                    if holder[column] < 0:
                         least, free, loser = there, column, None
                     else:
                         heapq.heappush(heap, (there, column))
@@ -113,7 +113,7 @@ class Matching:
                 break
             reached, column = heapq.heappop(heap)
             distance[column] = -math.inf  # settled: rounding must not lead back here
-            row = holder[column]  # type: ignore[assignment]  # only held columns are pushed
+            row = holder[column]
             rows.append((row, reached))
             if reached + profit[row] < least:
                 least, loser = reached + profit[row], row
@@ -128,12 +128,10 @@ class Matching:
         if loser is not None:
             column = self._column.pop(loser)
             del self._pairs[loser], profit[loser]
-        while True:
+        while column >= 0:
             row = came[column]
-            before = self._column.get(row)
+            before = self._column.get(row, -1)
             holder[column], self._column[row] = row, column
-            if before is None:
-                return
             column = before
 
 

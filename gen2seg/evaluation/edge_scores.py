@@ -14,6 +14,7 @@ from operator import add
 
 import numpy as np
 
+from gen2seg.evaluation.bootstrap import Interval, interval_of
 from gen2seg.evaluation.edge_matching import match_boundary, tolerance_of
 from gen2seg.evaluation.errors import EvaluationError
 
@@ -39,12 +40,7 @@ class EdgeCounts:
     annotated: np.ndarray
 
     def __add__(self, other: "EdgeCounts") -> "EdgeCounts":
-        return EdgeCounts(
-            self.predicted + other.predicted,
-            self.correct + other.correct,
-            self.found + other.found,
-            self.annotated + other.annotated,
-        )
+        return EdgeCounts(*(mine + its for mine, its in zip(_parts(self), _parts(other), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -116,6 +112,14 @@ def score_edges(images: Sequence[EdgeCounts]) -> EdgeScore:
     )
 
 
+def interval_of_ods(draws: np.ndarray, images: Sequence[EdgeCounts]) -> Interval | None:
+    """Of ODS; `draws` int [R, I] tells how often each round took each image. None for fewer than two images."""
+    if len(images) < 2:
+        return None
+    rounds = EdgeCounts(*(draws @ np.stack(parts) for parts in zip(*map(_parts, images), strict=True)))
+    return interval_of(_curve(rounds)[2].max(axis=1))
+
+
 def interpolate_precision(recall: np.ndarray, precision: np.ndarray) -> np.ndarray:
     """Precision at the recalls 0.01, 0.02 ... 1: [100].
 
@@ -136,16 +140,19 @@ def interpolate_precision(recall: np.ndarray, precision: np.ndarray) -> np.ndarr
 
 
 def _curve(counts: EdgeCounts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Precision, recall and F-measure, [T] each; 0 where nothing was predicted or annotated."""
+    """Precision, recall and F-measure, in the shape of the counts; 0 where nothing was predicted or annotated."""
     precision = _ratio(counts.correct, counts.predicted)
     recall = _ratio(counts.found, counts.annotated)
     return precision, recall, _ratio(2 * precision * recall, precision + recall)
 
 
 def _at(counts: EdgeCounts, index: int) -> EdgeCounts:
-    one = slice(index, index + 1)
-    return EdgeCounts(counts.predicted[one], counts.correct[one], counts.found[one], counts.annotated[one])
+    return EdgeCounts(*(part[index : index + 1] for part in _parts(counts)))
+
+
+def _parts(counts: EdgeCounts) -> tuple[np.ndarray, ...]:
+    return counts.predicted, counts.correct, counts.found, counts.annotated
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+    return np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)

@@ -1,12 +1,16 @@
 """Intersection over union of a mask."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from gen2seg.evaluation.clicks import Click
 from gen2seg.evaluation.errors import EvaluationError
 
+if TYPE_CHECKING:
+    from gen2seg.evaluation.clicks import Click
 
-def mask_iou(mask: np.ndarray, labels: np.ndarray, click: Click) -> float:
+
+def mask_iou(mask: np.ndarray, labels: np.ndarray, click: "Click") -> float:
     """Intersection over union of a predicted mask and the clicked instance.
 
     Every pixel of the mask counts, those on unlabelled ground too: one object is asked for.

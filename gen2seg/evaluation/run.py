@@ -14,13 +14,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from gen2seg.evaluation.clicks import Click, choose_clicks, find_clicks
+from gen2seg.evaluation.clicks import CENTERS, Click, choose_clicks, click_on, find_clicks
 from gen2seg.evaluation.datasets import Sample, find_samples, read_boundaries, read_labels
+from gen2seg.evaluation.distortions import open_systems
 from gen2seg.evaluation.edge_scores import EdgeCounts, count_edges
 from gen2seg.evaluation.errors import EvaluationError
 from gen2seg.evaluation.gallery import GalleryRow, GalleryRowBuilder
-from gen2seg.evaluation.metrics import mask_iou
-from gen2seg.evaluation.systems import Setting, System, SystemSpec, get_system
+from gen2seg.evaluation.systems import Points, Setting, System, SystemSpec, get_system
 from gen2seg_runtime.images import read_image
 
 # What the numeric libraries read at start: one thread per process, the images are the parallel part.
@@ -39,6 +39,8 @@ class EvaluationConfig:
         jobs: processes; the result does not depend on it.
         seed: of the choice of clicks.
         gallery: images a set in the contact sheet.
+        clicks: clicks on every instance, one after the other.
+        center: where all clicks but the first lie, a key of clicks.CENTERS.
     """
 
     data: Path
@@ -48,12 +50,18 @@ class EvaluationConfig:
     jobs: int = 1
     seed: int = 0
     gallery: int = 4
+    clicks: int = 1
+    center: str = "distance"
 
     def __post_init__(self) -> None:
         if self.jobs < 1:
             raise EvaluationError(f"jobs must be at least 1, got {self.jobs}")
         if self.max_instances is not None and self.max_instances < 1:
             raise EvaluationError(f"max_instances must be at least 1, got {self.max_instances}")
+        if self.clicks < 1:
+            raise EvaluationError(f"clicks must be at least 1, got {self.clicks}")
+        if self.center not in CENTERS:
+            raise EvaluationError(f"unknown centre {self.center!r}; known: {', '.join(CENTERS)}")
         if self.gallery < 0:
             raise EvaluationError(f"gallery must not be negative, got {self.gallery}")
 
@@ -65,7 +73,7 @@ class ImageResult:
     Attributes:
         sample: the image.
         clicks: the clicked instances, N of them.
-        ious: by system, float64 [S, N]: at each of its S settings, for each click.
+        ious: by system, float64 [S, N, C]: at each of its S settings, for each instance, after 1 .. C clicks.
         edges: by system, counts against the annotators; empty where the set has no edges.
         gallery: tiles for the contact sheet, or None for an image that is not shown.
     """
@@ -85,6 +93,16 @@ class SystemInfo:
     settings: tuple[Setting, ...]
     has_edges: bool
     description: dict[str, Any]
+
+    @property
+    def distortion(self) -> str:
+        """How its pictures were distorted; empty for pictures as they are."""
+        return self.description.get("distortion", "")
+
+    @property
+    def of(self) -> str:
+        """The system itself, where the pictures were distorted."""
+        return self.description.get("of", self.name)
 
 
 @dataclass(frozen=True)
@@ -116,14 +134,14 @@ def evaluate(
         Gen2SegError: a system cannot be opened or an image cannot be read.
     """
     samples = find_samples(config.data, config.sets, config.limit)
-    systems = {spec.name: spec.open() for spec in specs}
+    systems = open_systems(specs)
     finds_edges = any(system.has_edges for system in systems.values())
     if finds_edges and "sobel" not in systems and any(sample.edges for sample in samples):
         specs = [*specs, get_system("sobel")]
         systems["sobel"] = specs[-1].open()
     infos = [SystemInfo(n, s.settings, s.has_edges, s.describe()) for n, s in systems.items()]
     shown = _choose_shown(samples, config.gallery)
-    tasks = [_Task(s, i in shown, config.max_instances, config.seed) for i, s in enumerate(samples)]
+    tasks = [_Task(sample, index in shown, config) for index, sample in enumerate(samples)]
     jobs = min(config.jobs, len(tasks))
     judged = _judge_here(tasks, systems) if jobs == 1 else _judge_in_processes(tasks, specs, jobs)
     results: dict[int, ImageResult] = {}
@@ -138,18 +156,17 @@ def evaluate(
 class _Task:
     sample: Sample
     shown: bool
-    max_instances: int | None
-    seed: int
+    config: EvaluationConfig
 
 
 def _judge(task: _Task, systems: dict[str, System]) -> ImageResult:
     """One image, all systems."""
-    sample = task.sample
+    sample, config = task.sample, task.config
     image = read_image(sample.image)
     size = (image.shape[0], image.shape[1])
     labels = read_labels(sample, size)
-    key = f"{task.seed}/{sample.set_name}/{sample.id}"
-    clicks = choose_clicks(find_clicks(labels), task.max_instances, key)
+    key = f"{config.seed}/{sample.set_name}/{sample.id}"
+    clicks = choose_clicks(find_clicks(labels), config.max_instances, key)
     boundaries = read_boundaries(sample, size) if sample.edges else None
     gallery = GalleryRowBuilder(sample.id, image, labels, clicks) if task.shown else None
     ious: dict[str, np.ndarray] = {}
@@ -162,11 +179,14 @@ def _judge(task: _Task, systems: dict[str, System]) -> ImageResult:
             gallery.add_system(name, system.colors(state), system.settings)
         if boundaries is not None and system.has_edges:
             edges[name] = count_edges(system.edges(state), boundaries)
-        scores = np.zeros((len(system.settings), len(clicks)))
-        for (row, column), _ in np.ndenumerate(scores):
+        scores = np.zeros((len(system.settings), len(clicks), config.clicks))
+        for row, column in np.ndindex(scores.shape[:2]):
             click, setting = clicks[column], system.settings[row]
-            mask = system.mask(state, (click.x, click.y), setting)
-            scores[row, column] = mask_iou(mask, labels, click)
+
+            def answer(points: Points, before: np.ndarray | None, setting: Setting = setting) -> np.ndarray:
+                return system.mask(state, points, setting, before)  # noqa: B023 - called before they change
+
+            scores[row, column], mask = click_on(answer, labels, click, config.clicks, config.center)
             if gallery:
                 gallery.add_mask(name, setting, click, mask)
         ious[name] = scores
@@ -212,7 +232,7 @@ _worker_systems: dict[str, System] = {}
 def _open_in_worker(specs: tuple[SystemSpec, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer, once
     cv2.setNumThreads(1)
-    _worker_systems.update({spec.name: spec.open() for spec in specs})
+    _worker_systems.update(open_systems(specs))
 
 
 def _judge_in_worker(task: _Task) -> ImageResult:
