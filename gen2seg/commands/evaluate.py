@@ -73,6 +73,9 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of clicks and the bootstrap.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--resume", is_flag=True, help="Take over what a run into the same folder, killed or not, has reached (cache/)."
+)
 @click.option("--sweep", is_flag=True, help="Bundles also try other colour distances (column NAME-best).")
 @click.option("--gallery", type=click.IntRange(0), default=4, show_default=True, help="Images a contact sheet.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder.")
@@ -89,6 +92,7 @@ def command(
     distort: tuple[str, ...] | None,
     seed: int,
     jobs: int,
+    resume: bool,
     sweep: bool,
     gallery: int,
     output: Path,
@@ -112,7 +116,9 @@ def command(
 
     if systems is None:
         systems = ("rgb", "floodfill") if bundles else (*BUNDLES, *RIVALS)
-    config = EvaluationConfig(data, sets, limit, max_instances, jobs, seed, gallery, clicks, centre)
+    config = EvaluationConfig(
+        data, sets, limit, max_instances, jobs, seed, gallery, clicks, centre, output / "cache", resume
+    )
     specs = with_distortions(get_systems(systems, bundles, sweep=sweep), distort or ())
     with open_progress() as progress:
         bar = progress.add_task("evaluate", total=None)

@@ -14,13 +14,15 @@ from typing import Any
 import cv2
 import numpy as np
 
-from gen2seg.evaluation.clicks import CENTERS, Click, choose_clicks, click_on, find_clicks
+from gen2seg.evaluation.cache import Cache, outcome_key
+from gen2seg.evaluation.clicks import CENTERS, Click, choose_clicks, find_clicks
 from gen2seg.evaluation.datasets import Sample, find_samples, read_boundaries, read_labels
 from gen2seg.evaluation.distortions import open_systems
-from gen2seg.evaluation.edge_scores import EdgeCounts, count_edges
+from gen2seg.evaluation.edge_scores import EdgeCounts
 from gen2seg.evaluation.errors import EvaluationError
 from gen2seg.evaluation.gallery import GalleryRow, GalleryRowBuilder
-from gen2seg.evaluation.systems import Points, Setting, System, SystemSpec, get_system
+from gen2seg.evaluation.judge import Truth, judge
+from gen2seg.evaluation.systems import Setting, System, SystemSpec, get_system
 from gen2seg_runtime.images import read_image
 
 # What the numeric libraries read at start: one thread per process, the images are the parallel part.
@@ -41,6 +43,8 @@ class EvaluationConfig:
         gallery: images a set in the contact sheet.
         clicks: clicks on every instance, one after the other.
         center: where all clicks but the first lie, a key of clicks.CENTERS.
+        cache: folder that keeps the outcome of each image; None keeps nothing.
+        resume: whether outcomes that are there already are taken from it.
     """
 
     data: Path
@@ -52,6 +56,8 @@ class EvaluationConfig:
     gallery: int = 4
     clicks: int = 1
     center: str = "distance"
+    cache: Path | None = None
+    resume: bool = False
 
     def __post_init__(self) -> None:
         if self.jobs < 1:
@@ -160,7 +166,7 @@ class _Task:
 
 
 def _judge(task: _Task, systems: dict[str, System]) -> ImageResult:
-    """One image, all systems."""
+    """One image, all systems; what the cache holds is not done again."""
     sample, config = task.sample, task.config
     image = read_image(sample.image)
     size = (image.shape[0], image.shape[1])
@@ -168,29 +174,35 @@ def _judge(task: _Task, systems: dict[str, System]) -> ImageResult:
     key = f"{config.seed}/{sample.set_name}/{sample.id}"
     clicks = choose_clicks(find_clicks(labels), config.max_instances, key)
     boundaries = read_boundaries(sample, size) if sample.edges else None
+    truth = Truth(labels, clicks, boundaries)
     gallery = GalleryRowBuilder(sample.id, image, labels, clicks) if task.shown else None
-    ious: dict[str, np.ndarray] = {}
-    edges: dict[str, EdgeCounts] = {}
+    cache = Cache(config.cache, config.resume)
+    outcomes = {}
     for name, system in systems.items():
         if not system.settings and not (system.has_edges and boundaries is not None):
             continue
-        state = system.prepare(image)
+        known = outcome_key(
+            {**system.describe(), "settings": system.settings},
+            [image, labels] if boundaries is None else [image, labels, boundaries],
+            clicks,
+            count=config.clicks,
+            center=config.center,
+            shown=task.shown,
+        )
+        outcome = cache.load(known)
+        if outcome is None:
+            outcome = judge(system, image, truth, config.clicks, config.center, gallery)
+            cache.save(known, outcome)
+        outcomes[name] = outcome
         if gallery:
-            gallery.add_system(name, system.colors(state), system.settings)
-        if boundaries is not None and system.has_edges:
-            edges[name] = count_edges(system.edges(state), boundaries)
-        scores = np.zeros((len(system.settings), len(clicks), config.clicks))
-        for row, column in np.ndindex(scores.shape[:2]):
-            click, setting = clicks[column], system.settings[row]
-
-            def answer(points: Points, before: np.ndarray | None, setting: Setting = setting) -> np.ndarray:
-                return system.mask(state, points, setting, before)  # noqa: B023 - called before they change
-
-            scores[row, column], mask = click_on(answer, labels, click, config.clicks, config.center)
-            if gallery:
-                gallery.add_mask(name, setting, click, mask)
-        ious[name] = scores
-    return ImageResult(sample, clicks, ious, edges, gallery.finish() if gallery else None)
+            gallery.add_system(name, system.settings, outcome.colors, outcome.masks)
+    return ImageResult(
+        sample,
+        clicks,
+        {name: outcome.ious for name, outcome in outcomes.items()},
+        {name: outcome.edges for name, outcome in outcomes.items() if outcome.edges},
+        gallery.finish() if gallery else None,
+    )
 
 
 def _judge_here(tasks: list[_Task], systems: dict[str, System]) -> Iterator[tuple[int, ImageResult]]:

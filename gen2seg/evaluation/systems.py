@@ -65,7 +65,8 @@ class System(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What the report should say about it, as JSON values."""
+        """What the report should say about it, as JSON values. Two systems that say the same answer the same: learned
+        weights go in by their digest."""
         ...
 
 
@@ -154,6 +155,7 @@ class BundleSystem(ColorSystem):
             "kind": "bundle",
             "bundle": manifest.name,
             "version": manifest.version,
+            "digest": self._segmenter.bundle.id,
             "weights": manifest.weights.state,
             "prompt": {"mode": self._mode or manifest.prompt.mode, "distance": manifest.prompt.distance},
             "backend": self._segmenter.backend_name,
