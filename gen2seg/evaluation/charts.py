@@ -60,7 +60,7 @@ def draw_chart(
     draw.rectangle([(_LEFT, _TOP), (right, bottom)], outline=_INK)
     draw.text((_LEFT, 14), title, _INK, font)
     draw.text(((_LEFT + right) / 2, _SIZE[1] - 14), x_title, _INK, small, anchor="mb")
-    draw.text((8, _TOP - 14), y_title, _INK, small)
+    draw.text((8, _TOP - 26), y_title, _INK, small)
     for index, line in enumerate(lines):
         color = _COLORS[index % len(_COLORS)]
         points = [place(x, y) for x, y in line.points]

@@ -44,7 +44,7 @@ DISTORTIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 def distort(image: np.ndarray, name: str) -> np.ndarray:
     """A distorted copy of uint8 [H, W, 3]; `name` is a key of DISTORTIONS."""
-    return np.asarray(DISTORTIONS[name](Image.fromarray(image)).convert("RGB"))
+    return np.array(DISTORTIONS[name](Image.fromarray(image)).convert("RGB"))
 
 
 def with_distortions(specs: Sequence[SystemSpec], names: Sequence[str]) -> list[SystemSpec]:

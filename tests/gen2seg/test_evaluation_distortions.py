@@ -21,6 +21,7 @@ def test_distortions_by_hand():
     assert np.argmax(distort(red, "hue+0.3")) == 1  # 107 degrees: nearly green
     assert np.argmax(distort(red, "hue-0.3")) == 2
     for name in DISTORTIONS:
+        assert distort(image, name).flags.writeable  # OpenCV refuses others
         assert distort(image, name).shape == image.shape
         assert distort(image, name).dtype == np.uint8
 
