@@ -54,8 +54,28 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
 @click.option("--sets", metavar="NAMES", callback=_split, help="Only these sets, separated by commas.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many images a set.")
 @click.option("--max-instances", type=click.IntRange(1), help="At most so many clicks an image, chosen by --seed.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of clicks.")
+@click.option(
+    "--clicks", type=click.IntRange(1), default=1, show_default=True, help="Clicks on every instance, one by one."
+)
+@click.option(
+    "--centre",
+    type=click.Choice(["distance", "centroid"]),
+    default="distance",
+    show_default=True,
+    help="Where in the largest missing part the next click lies: farthest from its outside, or by its centroid.",
+)
+@click.option(
+    "--distort",
+    metavar="NAMES",
+    callback=_split,
+    help="Also judge every system on distorted pictures: all, or some of solarise, contrast-2.0, contrast-0.5, grey, "
+    "hue+0.3, hue-0.3; separated by commas.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of clicks and the bootstrap.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--resume", is_flag=True, help="Take over what a run into the same folder, killed or not, has reached (cache/)."
+)
 @click.option("--sweep", is_flag=True, help="Bundles also try other colour distances (column NAME-best).")
 @click.option("--gallery", type=click.IntRange(0), default=4, show_default=True, help="Images a contact sheet.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder.")
@@ -67,8 +87,12 @@ def command(
     sets: tuple[str, ...] | None,
     limit: int | None,
     max_instances: int | None,
+    clicks: int,
+    centre: str,
+    distort: tuple[str, ...] | None,
     seed: int,
     jobs: int,
+    resume: bool,
     sweep: bool,
     gallery: int,
     output: Path,
@@ -76,22 +100,26 @@ def command(
 ) -> int:
     """Accuracy on a folder of labelled sets: a click at each instance's centre, mean IoU over instances.
 
-    Writes evaluation.json, evaluation.md and one contact sheet a set. Rivals get their best setting of each
-    set. Sets with edges also give an edge F-measure, beside Sobel on the image.
+    Writes evaluation.json, evaluation.md, charts and one contact sheet a set. Rivals get their best setting of each
+    set. Sets with edges also give ODS, OIS and AP, beside Sobel on the image.
 
     \b
     Examples:
       gen2seg evaluate --data data --system tiny,rgb,floodfill,felzenszwalb -o reports/evaluation
+      gen2seg evaluate --data data --system tiny,floodfill --clicks 9 --distort all -o reports/clicks
       gen2seg evaluate --data data --bundle new=build/tiny --sets dsb2018,bsds500 --limit 20 --jobs 2 -o out
     """
+    from gen2seg.evaluation.distortions import with_distortions
     from gen2seg.evaluation.report import summarize, to_document, to_markdown, write_report
     from gen2seg.evaluation.run import EvaluationConfig, evaluate
     from gen2seg.evaluation.systems import BUNDLES, RIVALS, get_systems
 
     if systems is None:
         systems = ("rgb", "floodfill") if bundles else (*BUNDLES, *RIVALS)
-    config = EvaluationConfig(data, sets, limit, max_instances, jobs, seed, gallery)
-    specs = get_systems(systems, bundles, sweep=sweep)
+    config = EvaluationConfig(
+        data, sets, limit, max_instances, jobs, seed, gallery, clicks, centre, output / "cache", resume
+    )
+    specs = with_distortions(get_systems(systems, bundles, sweep=sweep), distort or ())
     with open_progress() as progress:
         bar = progress.add_task("evaluate", total=None)
         evaluation = evaluate(config, specs, lambda done, total: progress.update(bar, completed=done, total=total))

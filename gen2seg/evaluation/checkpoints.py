@@ -1,5 +1,6 @@
 """Judging a training checkpoint as it is, before any export."""
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,8 @@ class CheckpointSystem(ColorSystem):
         torch.set_num_threads(1)
         self._module: nn.Module
         self._module, config = load_weights(folder)
+        with (folder / "model.safetensors").open("rb") as file:
+            self._digest = hashlib.file_digest(file, "sha256").hexdigest()
         self._backbone = get_backbone(config["backbone"])
         # What its bundle would say: the exporter starts from the same record.
         own = config.get("metadata", {}).get("bundle_defaults", {})
@@ -66,4 +69,10 @@ class CheckpointSystem(ColorSystem):
 
     def describe(self) -> dict[str, Any]:
         prompt = {"mode": self._prompt.mode, "distance": self._prompt.distance}
-        return {"kind": "checkpoint", "backbone": self._backbone.name, "prompt": prompt, "backend": "torch"}
+        return {
+            "kind": "checkpoint",
+            "backbone": self._backbone.name,
+            "digest": self._digest,
+            "prompt": prompt,
+            "backend": "torch",
+        }

@@ -1,12 +1,18 @@
-"""Where the evaluation clicks: the pixel of an instance that is farthest from the instance's boundary."""
+"""Where the evaluation clicks.
+
+The first click: the pixel of an instance that is farthest from the instance's boundary. Each next one lies in the
+largest connected part of the instance that no click has brought yet (gen2seg, arXiv 2505.15263, Figure 6).
+"""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from gen2seg.evaluation.errors import EvaluationError
+from gen2seg.evaluation.metrics import mask_iou
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,76 @@ def find_center(region: np.ndarray) -> tuple[int, int]:
     squared = np.rint(np.square(distance, dtype=np.float64))
     y, x = np.unravel_index(int(np.argmax(squared)), squared.shape)
     return int(x), int(y)
+
+
+def find_next(missing: np.ndarray, center: str) -> tuple[int, int]:
+    """The next click (x, y): in the largest 8-connected part of what is missing (the one that comes first in row-major
+    order among equals), at the place that `center` names.
+
+    Args:
+        missing: bool [H, W], the instance's pixels without a prediction; at least one.
+        center: a key of CENTERS.
+    """
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(missing.astype(np.uint8), connectivity=8)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    largest = [part for part in range(1, count) if areas[part] == areas[1:].max(initial=0)]
+    chosen = min(largest, key=lambda part: int(np.argmax(parts == part)), default=0)
+    return CENTERS[center](missing & (parts == chosen))
+
+
+def find_centroid(region: np.ndarray) -> tuple[int, int]:
+    """The pixel (x, y) of a region (bool [H, W]) closest to the region's centroid; the first in row-major order among
+    equals.
+
+    Raises:
+        EvaluationError: `region` is empty.
+    """
+    if not region.any():
+        raise EvaluationError("an empty region has no centre")
+    ys, xs = np.nonzero(region)
+    # Times the number of pixels everything is a whole number: no rounding decides between equals.
+    down, right = ys * len(ys) - ys.sum(), xs * len(xs) - xs.sum()
+    index = int(np.argmin(down * down + right * right))
+    return int(xs[index]), int(ys[index])
+
+
+# Where in a missing part the next click lies; ours, and the other reading of "centre".
+CENTERS: dict[str, Callable[[np.ndarray], tuple[int, int]]] = {"distance": find_center, "centroid": find_centroid}
+
+# (points so far, the answer to all but the last) -> bool [H, W]
+Answer = Callable[[list[tuple[int, int]], np.ndarray | None], np.ndarray]
+
+
+def click_on(
+    answer: Answer, labels: np.ndarray, click: Click, count: int = 1, center: str = "distance"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Click up to `count` times on one instance.
+
+    Once nothing of the instance is missing nothing more is clicked, and the score stays; only positive clicks are made.
+
+    Args:
+        answer: the system.
+        labels: int [H, W].
+        click: the first click.
+        count: how many clicks at most.
+        center: a key of CENTERS, for all clicks but the first.
+    Returns:
+        IoU after 1, 2 ... `count` clicks, float64 [count], and the mask of the first click.
+    """
+    x0, y0, x1, y1 = click.box
+    instance = labels[y0:y1, x0:x1] == click.instance
+    points = [(click.x, click.y)]
+    first = mask = answer(points, None)
+    scores = np.full(count, mask_iou(mask, labels, click))
+    for index in range(1, count):
+        missing = instance & ~mask[y0:y1, x0:x1]
+        if not missing.any():
+            break
+        x, y = find_next(missing, center)
+        points.append((x0 + x, y0 + y))
+        mask = answer(points, mask)
+        scores[index:] = mask_iou(mask, labels, click)
+    return scores, first
 
 
 def find_clicks(labels: np.ndarray) -> list[Click]:

@@ -1,4 +1,6 @@
-"""The data folder: `<set>/images/<id>.*`, `<set>/instances/<id>.png`, for edge sets `<set>/edges/<id>.npz`."""
+"""The data folder: `<set>/images/<id>.*`, `<set>/instances/<id>.png`, for edge sets `<set>/edges/<id>.npz`; beside
+them folders in a published layout, see published.py.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +10,10 @@ from zipfile import BadZipFile
 import numpy as np
 from PIL import Image
 
+from gen2seg.data.sets import Frame
+from gen2seg.data.sets.bsds500 import Bsds500
 from gen2seg.evaluation.errors import DataSetError, EvaluationError
+from gen2seg.evaluation.published import Source, find_sources, open_source
 
 _IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 
@@ -21,8 +26,9 @@ class Sample:
         set_name: name of the set's folder.
         id: the image's file name without its suffix; unique within the set.
         image: RGB or grey picture.
-        instances: label map, 0 = background or unlabelled, 1..N = instances.
+        instances: label map, 0 = background or unlabelled, 1..N = instances; or the file with the annotations.
         edges: boundaries by several human annotators, or None.
+        source, frame: of a set in its published layout the set and the place in it; else None.
     """
 
     set_name: str
@@ -30,6 +36,8 @@ class Sample:
     image: Path
     instances: Path
     edges: Path | None
+    source: Source | None = None
+    frame: Frame | None = None
 
 
 def find_samples(data: Path, sets: Sequence[str] | None = None, limit: int | None = None) -> list[Sample]:
@@ -51,13 +59,16 @@ def find_samples(data: Path, sets: Sequence[str] | None = None, limit: int | Non
     for name in sets or ():
         if name not in known:
             raise EvaluationError(f"unknown set {name!r} in {data}; known: {', '.join(known)}")
+    wanted = [(name, source) for name, source in known.items() if sets is None or name in sets]
     return [
-        sample for name in known if sets is None or name in sets for sample in _spread(_samples_of(data / name), limit)
+        sample
+        for name, source in wanted
+        for sample in _spread(_samples_of(data / name) if source is None else _samples_in(name, source), limit)
     ]
 
 
 def read_labels(sample: Sample, size: tuple[int, int]) -> np.ndarray:
-    """Read the label map of a sample as int32 [H, W].
+    """Read the label map of a sample as int32 [H, W], 0 = none.
 
     Args:
         sample: whose label map to read.
@@ -66,6 +77,8 @@ def read_labels(sample: Sample, size: tuple[int, int]) -> np.ndarray:
     Raises:
         DataSetError: the file cannot be read, is no single-channel integer picture or has another size.
     """
+    if sample.source is not None and sample.frame is not None:
+        return open_source(sample.source).read(sample.frame).ids
     try:
         with Image.open(sample.instances) as picture:
             labels = np.asarray(picture)
@@ -89,8 +102,7 @@ def read_boundaries(sample: Sample, size: tuple[int, int]) -> np.ndarray:
     if sample.edges is None:
         raise DataSetError(f"{sample.set_name}/{sample.id} has no edges file")
     try:
-        with np.load(sample.edges, allow_pickle=False) as archive:
-            boundaries = archive["boundaries"]
+        boundaries = _load_boundaries(sample, sample.edges)
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
         raise DataSetError(f"cannot read the boundaries {sample.edges}: {error}") from error
     if boundaries.ndim != 3 or len(boundaries) == 0 or boundaries.shape[1:] != size:
@@ -98,13 +110,40 @@ def read_boundaries(sample: Sample, size: tuple[int, int]) -> np.ndarray:
     return boundaries.astype(bool)
 
 
-def _known_sets(data: Path) -> list[str]:
+def _load_boundaries(sample: Sample, path: Path) -> np.ndarray:
+    if sample.source is not None and sample.frame is not None:
+        opened = open_source(sample.source)
+        assert isinstance(opened, Bsds500)
+        return opened.boundaries(sample.frame)
+    with np.load(path, allow_pickle=False) as archive:
+        return archive["boundaries"]
+
+
+def _known_sets(data: Path) -> dict[str, Source | None]:
+    """By name; None for the plain layout."""
     if not data.is_dir():
         raise DataSetError(f"the data folder {data} does not exist; name it with --data or GEN2SEG_DATA")
-    known = sorted(path.parent.name for path in data.glob("*/images") if (path.parent / "instances").is_dir())
+    known: dict[str, Source | None] = {}
+    for folder in data.iterdir():
+        if (folder / "images").is_dir() and (folder / "instances").is_dir():
+            known[folder.name] = None
+        else:
+            known.update(find_sources(folder))
     if not known:
-        raise DataSetError(f"{data} holds no set: expected <set>/images and <set>/instances")
-    return known
+        raise DataSetError(
+            f"{data} holds no set: expected <set>/images and <set>/instances, or COCO val2017 or BSDS500 as published"
+        )
+    return dict(sorted(known.items()))
+
+
+def _samples_in(name: str, source: Source) -> list[Sample]:
+    opened = open_source(source)
+    samples = []
+    for frame in opened.frames:
+        image, labels = opened.root / frame.image, opened.root / frame.labels.partition("#")[0]
+        edges = labels if isinstance(opened, Bsds500) else None
+        samples.append(Sample(name, image.stem, image, labels, edges, source, frame))
+    return samples
 
 
 def _samples_of(folder: Path) -> list[Sample]:

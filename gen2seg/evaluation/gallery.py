@@ -60,22 +60,31 @@ class GalleryRowBuilder:
         scale = width / image.shape[1]
         self._image = draw_clicks(self._plain, [(c.x * scale, c.y * scale) for c in clicks])
         self._colors: dict[str, np.ndarray] = {}
-        self._masks: dict[tuple[str, Setting], _Painting] = {}
+        self._masks: dict[tuple[str, Setting], np.ndarray] = {}
 
-    def add_system(self, name: str, colors: np.ndarray | None, settings: Sequence[Setting]) -> None:
-        """Note a system's colours uint8 [H, W, 3], if it has some, and begin a painting for each setting."""
+    def color_tile(self, colors: np.ndarray | None) -> np.ndarray | None:
+        """A system's colours uint8 [H, W, 3] at tile size."""
+        return None if colors is None else fit_tile(colors)
+
+    def shrink_mask(self, mask: np.ndarray) -> np.ndarray:
+        """A mask bool [H, W] at tile size."""
+        return mask[self._picked]
+
+    def start_painting(self) -> "Painting":
+        """An empty picture for one system's masks at one setting."""
+        return Painting(self._truth.shape)
+
+    def add_system(
+        self, name: str, settings: Sequence[Setting], colors: np.ndarray | None, masks: np.ndarray | None
+    ) -> None:
+        """Note a system's tiles: its colours, if it has some, and int32 [S, h, w], the painting of each setting."""
         if colors is not None:
-            self._colors[name] = fit_tile(colors)
-        for setting in settings:
-            self._masks[name, setting] = _Painting(self._truth.shape)
-
-    def add_mask(self, name: str, setting: Setting, click: Click, mask: np.ndarray) -> None:
-        """Paint the mask bool [H, W] of a click; the smaller instance stays on top."""
-        self._masks[name, setting].add(click, mask[self._picked])
+            self._colors[name] = colors
+        if masks is not None:
+            self._masks.update({(name, setting): mask for setting, mask in zip(settings, masks, strict=True)})
 
     def finish(self) -> GalleryRow:
-        masks = {key: painting.labels for key, painting in self._masks.items()}
-        return GalleryRow(self._id, self._image, self._plain, self._truth, self._colors, masks)
+        return GalleryRow(self._id, self._image, self._plain, self._truth, self._colors, self._masks)
 
 
 def draw_gallery(rows: Sequence[GalleryRow], columns: Sequence[Column]) -> Image.Image:
@@ -95,7 +104,7 @@ def draw_gallery(rows: Sequence[GalleryRow], columns: Sequence[Column]) -> Image
 
 
 @dataclass
-class _Painting:
+class Painting:
     """A label picture in which smaller instances lie on top, whatever the order of painting."""
 
     shape: tuple[int, int]

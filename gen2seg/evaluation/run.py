@@ -14,11 +14,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from gen2seg.evaluation.clicks import Click, choose_clicks, find_clicks
+from gen2seg.evaluation.cache import Cache, outcome_key
+from gen2seg.evaluation.clicks import CENTERS, Click, choose_clicks, find_clicks
 from gen2seg.evaluation.datasets import Sample, find_samples, read_boundaries, read_labels
+from gen2seg.evaluation.distortions import open_systems
+from gen2seg.evaluation.edge_scores import EdgeCounts
 from gen2seg.evaluation.errors import EvaluationError
 from gen2seg.evaluation.gallery import GalleryRow, GalleryRowBuilder
-from gen2seg.evaluation.metrics import EdgeCounts, count_edges, mask_iou
+from gen2seg.evaluation.judge import Truth, judge
 from gen2seg.evaluation.systems import Setting, System, SystemSpec, get_system
 from gen2seg_runtime.images import read_image
 
@@ -38,6 +41,10 @@ class EvaluationConfig:
         jobs: processes; the result does not depend on it.
         seed: of the choice of clicks.
         gallery: images a set in the contact sheet.
+        clicks: clicks on every instance, one after the other.
+        center: where all clicks but the first lie, a key of clicks.CENTERS.
+        cache: folder that keeps the outcome of each image; None keeps nothing.
+        resume: whether outcomes that are there already are taken from it.
     """
 
     data: Path
@@ -47,12 +54,20 @@ class EvaluationConfig:
     jobs: int = 1
     seed: int = 0
     gallery: int = 4
+    clicks: int = 1
+    center: str = "distance"
+    cache: Path | None = None
+    resume: bool = False
 
     def __post_init__(self) -> None:
         if self.jobs < 1:
             raise EvaluationError(f"jobs must be at least 1, got {self.jobs}")
         if self.max_instances is not None and self.max_instances < 1:
             raise EvaluationError(f"max_instances must be at least 1, got {self.max_instances}")
+        if self.clicks < 1:
+            raise EvaluationError(f"clicks must be at least 1, got {self.clicks}")
+        if self.center not in CENTERS:
+            raise EvaluationError(f"unknown centre {self.center!r}; known: {', '.join(CENTERS)}")
         if self.gallery < 0:
             raise EvaluationError(f"gallery must not be negative, got {self.gallery}")
 
@@ -64,7 +79,7 @@ class ImageResult:
     Attributes:
         sample: the image.
         clicks: the clicked instances, N of them.
-        ious: by system, float64 [S, N]: at each of its S settings, for each click.
+        ious: by system, float64 [S, N, C]: at each of its S settings, for each instance, after 1 .. C clicks.
         edges: by system, counts against the annotators; empty where the set has no edges.
         gallery: tiles for the contact sheet, or None for an image that is not shown.
     """
@@ -84,6 +99,16 @@ class SystemInfo:
     settings: tuple[Setting, ...]
     has_edges: bool
     description: dict[str, Any]
+
+    @property
+    def distortion(self) -> str:
+        """How its pictures were distorted; empty for pictures as they are."""
+        return self.description.get("distortion", "")
+
+    @property
+    def of(self) -> str:
+        """The system itself, where the pictures were distorted."""
+        return self.description.get("of", self.name)
 
 
 @dataclass(frozen=True)
@@ -115,14 +140,14 @@ def evaluate(
         Gen2SegError: a system cannot be opened or an image cannot be read.
     """
     samples = find_samples(config.data, config.sets, config.limit)
-    systems = {spec.name: spec.open() for spec in specs}
+    systems = open_systems(specs)
     finds_edges = any(system.has_edges for system in systems.values())
     if finds_edges and "sobel" not in systems and any(sample.edges for sample in samples):
         specs = [*specs, get_system("sobel")]
         systems["sobel"] = specs[-1].open()
     infos = [SystemInfo(n, s.settings, s.has_edges, s.describe()) for n, s in systems.items()]
     shown = _choose_shown(samples, config.gallery)
-    tasks = [_Task(s, i in shown, config.max_instances, config.seed) for i, s in enumerate(samples)]
+    tasks = [_Task(sample, index in shown, config) for index, sample in enumerate(samples)]
     jobs = min(config.jobs, len(tasks))
     judged = _judge_here(tasks, systems) if jobs == 1 else _judge_in_processes(tasks, specs, jobs)
     results: dict[int, ImageResult] = {}
@@ -137,39 +162,47 @@ def evaluate(
 class _Task:
     sample: Sample
     shown: bool
-    max_instances: int | None
-    seed: int
+    config: EvaluationConfig
 
 
 def _judge(task: _Task, systems: dict[str, System]) -> ImageResult:
-    """One image, all systems."""
-    sample = task.sample
+    """One image, all systems; what the cache holds is not done again."""
+    sample, config = task.sample, task.config
     image = read_image(sample.image)
     size = (image.shape[0], image.shape[1])
     labels = read_labels(sample, size)
-    key = f"{task.seed}/{sample.set_name}/{sample.id}"
-    clicks = choose_clicks(find_clicks(labels), task.max_instances, key)
+    key = f"{config.seed}/{sample.set_name}/{sample.id}"
+    clicks = choose_clicks(find_clicks(labels), config.max_instances, key)
     boundaries = read_boundaries(sample, size) if sample.edges else None
+    truth = Truth(labels, clicks, boundaries)
     gallery = GalleryRowBuilder(sample.id, image, labels, clicks) if task.shown else None
-    ious: dict[str, np.ndarray] = {}
-    edges: dict[str, EdgeCounts] = {}
+    cache = Cache(config.cache, config.resume)
+    outcomes = {}
     for name, system in systems.items():
         if not system.settings and not (system.has_edges and boundaries is not None):
             continue
-        state = system.prepare(image)
+        known = outcome_key(
+            {**system.describe(), "settings": system.settings},
+            [image, labels] if boundaries is None else [image, labels, boundaries],
+            clicks,
+            count=config.clicks,
+            center=config.center,
+            shown=task.shown,
+        )
+        outcome = cache.load(known)
+        if outcome is None:
+            outcome = judge(system, image, truth, config.clicks, config.center, gallery)
+            cache.save(known, outcome)
+        outcomes[name] = outcome
         if gallery:
-            gallery.add_system(name, system.colors(state), system.settings)
-        if boundaries is not None and system.has_edges:
-            edges[name] = count_edges(system.edges(state), boundaries)
-        scores = np.zeros((len(system.settings), len(clicks)))
-        for (row, column), _ in np.ndenumerate(scores):
-            click, setting = clicks[column], system.settings[row]
-            mask = system.mask(state, (click.x, click.y), setting)
-            scores[row, column] = mask_iou(mask, labels, click)
-            if gallery:
-                gallery.add_mask(name, setting, click, mask)
-        ious[name] = scores
-    return ImageResult(sample, clicks, ious, edges, gallery.finish() if gallery else None)
+            gallery.add_system(name, system.settings, outcome.colors, outcome.masks)
+    return ImageResult(
+        sample,
+        clicks,
+        {name: outcome.ious for name, outcome in outcomes.items()},
+        {name: outcome.edges for name, outcome in outcomes.items() if outcome.edges},
+        gallery.finish() if gallery else None,
+    )
 
 
 def _judge_here(tasks: list[_Task], systems: dict[str, System]) -> Iterator[tuple[int, ImageResult]]:
@@ -211,7 +244,7 @@ _worker_systems: dict[str, System] = {}
 def _open_in_worker(specs: tuple[SystemSpec, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer, once
     cv2.setNumThreads(1)
-    _worker_systems.update({spec.name: spec.open() for spec in specs})
+    _worker_systems.update(open_systems(specs))
 
 
 def _judge_in_worker(task: _Task) -> ImageResult:

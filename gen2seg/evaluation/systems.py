@@ -27,6 +27,7 @@ FLOOD_TOLERANCES = (4.0, 6.0, 8.0, 10.0, 13.0, 16.0, 20.0, 25.0, 32.0, 40.0, 50.
 FELZENSZWALB_SCALES = (30.0, 60.0, 100.0, 200.0, 400.0, 800.0)
 
 Setting = float | None
+Points = list[tuple[int, int]]
 
 
 class System(Protocol):
@@ -48,8 +49,11 @@ class System(Protocol):
         """Do what is done once per image; `image` is uint8 [H, W, 3] RGB."""
         ...
 
-    def mask(self, state: Any, point: tuple[int, int], setting: Setting) -> np.ndarray:
-        """bool [H, W] for one click at `point` = (x, y) in pixels."""
+    def mask(self, state: Any, points: Points, setting: Setting, before: np.ndarray | None = None) -> np.ndarray:
+        """bool [H, W] for clicks on one object at `points`, each (x, y) in pixels.
+
+        before: the system's own answer to all points but the last, where there are several.
+        """
         ...
 
     def edges(self, state: Any) -> np.ndarray:
@@ -61,16 +65,23 @@ class System(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What the report should say about it, as JSON values."""
+        """What the report should say about it, as JSON values. Two systems that say the same answer the same: learned
+        weights go in by their digest."""
         ...
 
 
 @dataclass(frozen=True)
 class SystemSpec:
-    """A name for the report and how to open the system, in this process or another (so it must pickle)."""
+    """A name for the report and how to open the system, in this process or another (so it must pickle).
+
+    Attributes:
+        of, distortion: for a system on distorted pictures its own name and how they are distorted; else empty.
+    """
 
     name: str
     open: Callable[[], System]
+    of: str = ""
+    distortion: str = ""
 
 
 class _ImageSystem:
@@ -81,6 +92,17 @@ class _ImageSystem:
 
     def prepare(self, image: np.ndarray) -> Any:
         return image
+
+    def mask(self, state: Any, points: Points, setting: Setting, before: np.ndarray | None = None) -> np.ndarray:
+        """The union of the clicks' own masks."""
+        here = self.mask_at(state, points[-1], setting)
+        if len(points) == 1:
+            return here
+        return here | (self.mask(state, points[:-1], setting) if before is None else before)
+
+    def mask_at(self, state: Any, point: tuple[int, int], setting: Setting) -> np.ndarray:
+        """bool [H, W] for one click."""
+        raise EvaluationError(f"{type(self).__name__} finds edges only, no masks")
 
     def edges(self, state: Any) -> np.ndarray:
         raise EvaluationError(f"{type(self).__name__} finds no edges")
@@ -98,10 +120,10 @@ class ColorSystem:
         self.settings: tuple[Setting, ...] = COLOR_DISTANCES if sweep else (None,)
         self._mode = mode
 
-    def mask(self, state: "Encoding", point: tuple[int, int], setting: Setting) -> np.ndarray:
+    def mask(self, state: "Encoding", points: Points, setting: Setting, before: np.ndarray | None = None) -> np.ndarray:
         if setting is None:
-            return state.mask([point], mode=self._mode)
-        return state.mask([point], mode="metric", distance=setting)
+            return state.mask(points, mode=self._mode)
+        return state.mask(points, mode="metric", distance=setting)
 
     def edges(self, state: "Encoding") -> np.ndarray:
         return state.edges()
@@ -133,6 +155,7 @@ class BundleSystem(ColorSystem):
             "kind": "bundle",
             "bundle": manifest.name,
             "version": manifest.version,
+            "digest": self._segmenter.bundle.id,
             "weights": manifest.weights.state,
             "prompt": {"mode": self._mode or manifest.prompt.mode, "distance": manifest.prompt.distance},
             "backend": self._segmenter.backend_name,
@@ -144,7 +167,7 @@ class RgbSystem(_ImageSystem):
 
     settings = COLOR_DISTANCES
 
-    def mask(self, state: np.ndarray, point: tuple[int, int], setting: Setting) -> np.ndarray:
+    def mask_at(self, state: np.ndarray, point: tuple[int, int], setting: Setting) -> np.ndarray:
         from gen2seg_kernels import prompt_mask
 
         if setting is None:
@@ -160,7 +183,7 @@ class FloodFillSystem(_ImageSystem):
 
     settings = FLOOD_TOLERANCES
 
-    def mask(self, state: np.ndarray, point: tuple[int, int], setting: Setting) -> np.ndarray:
+    def mask_at(self, state: np.ndarray, point: tuple[int, int], setting: Setting) -> np.ndarray:
         if setting is None:
             raise EvaluationError("the system floodfill has no default tolerance; name one")
         height, width = state.shape[:2]
@@ -192,7 +215,7 @@ class FelzenszwalbSystem(_ImageSystem):
     def prepare(self, image: np.ndarray) -> Any:
         return {scale: self._segment(image, scale=scale) for scale in self.settings}
 
-    def mask(self, state: Any, point: tuple[int, int], setting: Setting) -> np.ndarray:
+    def mask_at(self, state: Any, point: tuple[int, int], setting: Setting) -> np.ndarray:
         segments = state[setting]
         return segments == segments[point[1], point[0]]
 
@@ -204,9 +227,6 @@ class SobelSystem(_ImageSystem):
     """Edges of the image's own colours, found and thinned as those of a bundle's colours are."""
 
     has_edges = True
-
-    def mask(self, state: Any, point: tuple[int, int], setting: Setting) -> np.ndarray:
-        raise EvaluationError("the system sobel finds edges only, no masks")
 
     def edges(self, state: np.ndarray) -> np.ndarray:
         from gen2seg_runtime.edges import color_edges

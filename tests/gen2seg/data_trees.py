@@ -136,3 +136,23 @@ def folder(root: Path, count: int = 4, size: tuple[int, int] = SIZE) -> Path:
         save(rgb, root / "images" / f"photo{number}.png")
         save(np.where(labels > 0, labels + 300, 0).astype(np.uint16), root / "instances" / f"photo{number}.png")
     return root
+
+
+def bsds500(root: Path, count: int = 2, split: str = "test") -> Path:
+    """Three annotators a picture: 2, 3 and 5 regions; the archive's cell array of structs."""
+    from scipy.io import savemat
+
+    for number in range(count):
+        rgb, labels = blocks(number, ids=4)
+        save(rgb, root / "data/images" / split / f"{100 + number}.jpg")
+        cells = np.empty((1, 3), object)
+        for index, regions in enumerate((1, 2, 4)):
+            segmentation = np.where(labels <= regions, labels + 1, 1).astype(np.uint16)
+            drawn = np.zeros(SIZE, np.uint8)
+            drawn[:, 1:] |= segmentation[:, 1:] != segmentation[:, :-1]
+            drawn[1:] |= segmentation[1:] != segmentation[:-1]
+            cells[0, index] = {"Segmentation": segmentation, "Boundaries": drawn}
+        path = root / "data/groundTruth" / split / f"{100 + number}.mat"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        savemat(path, {"groundTruth": cells})
+    return root

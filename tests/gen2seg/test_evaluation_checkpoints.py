@@ -41,7 +41,7 @@ def test_colors_are_those_of_the_network(checkpoint, data_folder):
         expected = module(x)[0].numpy().transpose(1, 2, 0)
     # The colours are cut to whole numbers, and the two ways to normalise differ in the last bit.
     assert np.abs(encoding.colors - np.floor(expected)).max() <= 1
-    assert system.mask(encoding, (20, 24), None)[24, 20]
+    assert system.mask(encoding, [(20, 24)], None)[24, 20]
     assert system.describe()["kind"] == "checkpoint"
 
 

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from gen2seg.evaluation.clicks import choose_clicks, find_center, find_clicks
+from gen2seg.evaluation.clicks import (
+    choose_clicks,
+    click_on,
+    find_center,
+    find_centroid,
+    find_clicks,
+    find_next,
+)
 from gen2seg.evaluation.errors import EvaluationError
 
 
@@ -67,3 +74,56 @@ def test_the_choice_of_clicks_depends_on_the_key_alone():
     assert [c.instance for c in chosen] == sorted(c.instance for c in chosen)
     assert chosen != choose_clicks(clicks, 20, "0/set/other")
     assert choose_clicks(clicks, None, "k") == choose_clicks(clicks, 100, "k") == clicks
+
+
+def test_the_next_click_lies_in_the_largest_missing_part():
+    missing = np.zeros((9, 20), bool)
+    missing[0, 0] = missing[1, 1] = True  # 8-connected: one part of two
+    missing[4:7, 10:17] = True
+    assert find_next(missing, "distance") == (11, 5)
+    assert find_next(missing, "centroid") == (13, 5)
+    equal = np.zeros((6, 12), bool)
+    equal[3:5, 1:3] = equal[1:3, 8:10] = True
+    assert find_next(equal, "distance") == (8, 1)  # the part that begins higher up
+
+
+@given(arrays.arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))))
+def test_the_centroid_pixel_equals_the_definition(region):
+    if not region.any():
+        with pytest.raises(EvaluationError):
+            find_centroid(region)
+        return
+    points = np.argwhere(region)
+    squared = ((points * len(points) - points.sum(axis=0)) ** 2).sum(axis=1)
+    y, x = points[np.argmin(squared)]
+    assert find_centroid(region) == (x, y)
+
+
+def test_clicks_go_on_until_nothing_is_missing():
+    labels = np.zeros((7, 30), np.int32)
+    labels[2:5, 2:27] = 3
+    (click,) = find_clicks(labels)
+    seen: list[tuple[int, int]] = []
+
+    def answer(points, before):
+        """Ten columns around each click, as a system that knows the instance would give them."""
+        assert (before is None) == (len(points) == 1)
+        seen[:] = points
+        mask = np.zeros(labels.shape, bool) if before is None else before.copy()
+        mask[2:5, max(points[-1][0] - 5, 2) : min(points[-1][0] + 5, 27)] = True
+        return mask
+
+    scores, first = click_on(answer, labels, click, 6)
+    assert seen[0] == (click.x, click.y) == (3, 3)
+    assert first.sum() == 3 * 6
+    assert (np.diff(scores) >= 0).all()
+    assert scores[-1] == scores[-2] == 1.0
+    assert len(seen) < 6
+    alone, _ = click_on(answer, labels, click, 1)
+    assert alone.tolist() == [scores[0]]
+
+
+def test_an_empty_answer_scores_zero_at_every_click():
+    labels = np.ones((5, 6), np.int32)
+    scores, _ = click_on(lambda points, before: np.zeros((5, 6), bool), labels, find_clicks(labels)[0], 4)
+    assert scores.tolist() == [0, 0, 0, 0]

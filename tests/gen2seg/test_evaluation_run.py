@@ -24,8 +24,9 @@ class SameColor:
     def prepare(self, image):
         return image[..., 0]
 
-    def mask(self, state, point, setting):
-        return (state == state[point[1], point[0]]) & (setting is None)
+    def mask(self, state, points, setting, before=None):
+        x, y = points[-1]
+        return (state == state[y, x]) & (setting is None)
 
     def edges(self, state):
         raise AssertionError("not asked for")
@@ -40,7 +41,7 @@ class SameColor:
 class WrongShape(SameColor):
     settings = (None,)
 
-    def mask(self, state, point, setting):
+    def mask(self, state, points, setting, before=None):
         return np.zeros((3, 3), bool)
 
 
@@ -95,7 +96,7 @@ def test_two_processes_give_the_very_same_report(data_folder, color_bundle, tmp_
         sheets.append([path.read_bytes() for path in written if path.suffix == ".png"])
     assert texts[0] == texts[1]
     assert sheets[0] == sheets[1]
-    assert len(sheets[0]) == 2
+    assert len(sheets[0]) == 3
 
 
 def test_a_bundle_of_the_own_colors_equals_the_rgb_rival(data_folder, color_bundle):
@@ -126,7 +127,7 @@ def test_edges_are_judged_where_there_are_some_beside_sobel(data_folder, color_b
     assert report.sets["disks"].edges == {}
     edges = report.sets["outlines"].edges
     assert list(edges) == ["copy", "sobel"]
-    assert edges["sobel"].f > 0.9
+    assert 0.85 < edges["sobel"].ods < 0.9  # outlines with corners hold more pixels than thin edges
     assert "| outlines | sobel |" in to_markdown(report)
 
 
@@ -150,7 +151,7 @@ def test_the_report_can_be_read_and_names_the_best(data_folder, tmp_path):
         "gallery/outlines.png",
     ]
     document = json.loads(written[0].read_text())
-    assert document["schema"] == "gen2seg.evaluation/1.0"
+    assert document["schema"] == "gen2seg.evaluation/2.0"
     assert set(document["sets"]) == {"disks", "outlines"}
     scores = document["sets"]["disks"]["scores"]
     means = document["mean_over_sets"]
@@ -170,9 +171,9 @@ def test_flood_fill_by_hand():
     system = FloodFillSystem()
     left = np.zeros((5, 7), bool)
     left[:, :3] = True
-    assert np.array_equal(system.mask(image, (0, 0), 16.0), left)
-    assert np.array_equal(system.mask(image, (0, 0), 20.0), image[..., 0] < 45)
-    assert system.mask(image, (5, 2), 4.0).sum() == 1
+    assert np.array_equal(system.mask(image, [(0, 0)], 16.0), left)
+    assert np.array_equal(system.mask(image, [(0, 0)], 20.0), image[..., 0] < 45)
+    assert system.mask(image, [(5, 2)], 4.0).sum() == 1
     assert image[2, 5, 0] == 45
 
 
@@ -186,7 +187,7 @@ def test_every_rival_answers_with_a_mask_that_holds_the_click():
         assert system.colors(state) is None
         assert system.describe()["kind"] == "rival"
         for setting in system.settings:
-            mask = system.mask(state, (11, 7), setting)
+            mask = system.mask(state, [(11, 7)], setting)
             assert mask.shape == (20, 30)
             assert mask.dtype == np.bool_
             assert mask[7, 11]
@@ -198,7 +199,7 @@ def test_every_rival_answers_with_a_mask_that_holds_the_click():
 def test_sobel_gives_no_masks():
     sobel = RIVALS["sobel"]()
     with pytest.raises(EvaluationError, match="edges only"):
-        sobel.mask(np.zeros((4, 4, 3), np.uint8), (0, 0), None)
+        sobel.mask(np.zeros((4, 4, 3), np.uint8), [(0, 0)], None)
 
 
 def test_an_answer_that_is_no_mask_stops_the_evaluation(label_pictures):

@@ -18,6 +18,7 @@ KINDS = {
     "hypersim": ("hypersim", "Hypersim"),
     "virtual-kitti-2": ("virtual_kitti2", "VirtualKitti2"),
     "coco": ("coco", "Coco"),
+    "bsds500": ("bsds500", "Bsds500"),
     "clevrtex": ("clevrtex", "ClevrTex"),
     "folder": ("folder", "Folder"),
 }

@@ -16,9 +16,11 @@ LAYOUT = "annotations/instances_train2017.json and train2017/NNNNNNNNNNNN.jpg (o
 
 @dataclass(frozen=True)
 class CocoOptions:
-    """split: names the JSON file and the folder of pictures."""
+    """split: names the JSON file and the folder of pictures. categories: objects of others are background, and
+    pictures without any of these are left out; empty = all."""
 
     split: str = "train2017"
+    categories: tuple[str, ...] = ()
 
 
 class Coco(DataSet):
@@ -34,9 +36,15 @@ class Coco(DataSet):
         if not path.is_file() or not (root / chosen.split).is_dir():
             raise nothing_found(root, self.kind, LAYOUT)
         self._annotations = _open(path)
+        self._wanted = {
+            number
+            for number, category in self._annotations.cats.items()
+            if not chosen.categories or category["name"] in chosen.categories
+        }
         frames = []
         for number in sorted(self._annotations.imgs):
-            if any(not a.get("iscrowd") for a in self._annotations.imgToAnns.get(number, ())):
+            annotations = self._annotations.imgToAnns.get(number, ())
+            if any(not a.get("iscrowd") and a["category_id"] in self._wanted for a in annotations):
                 name = self._annotations.imgs[number]["file_name"]
                 frames.append(Frame(f"{chosen.split}/{name}", f"{path.relative_to(root).as_posix()}#{number}"))
         if not frames:
@@ -62,8 +70,10 @@ class Coco(DataSet):
             if annotation.get("iscrowd"):
                 crowd |= mask
             else:
-                ids[mask] = number
-                named[number] = self._annotations.cats[annotation["category_id"]]["name"]
+                wanted = annotation["category_id"] in self._wanted
+                ids[mask] = number if wanted else 0  # an unwanted object still hides what lies under it
+                if wanted:
+                    named[number] = self._annotations.cats[annotation["category_id"]]["name"]
         valid = ~(crowd & (ids == 0)) if crowd.any() else None
         return Sample(rgb, ids, valid, named if categories else None)
 

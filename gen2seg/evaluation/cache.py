@@ -1,0 +1,99 @@
+"""What a system reached on an image, kept in files, so that a killed or repeated run only does what is missing.
+
+One .npz an image and system, named by the SHA-256 of all that the result depends on: what the system says of itself
+(its weights' digest, its version, the distortion), the picture's and the truth's digests, the clicks and the protocol.
+Files are written to a temporary name and renamed: a run that dies leaves no half of one.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from gen2seg.evaluation.clicks import Click
+from gen2seg.evaluation.edge_scores import EdgeCounts
+from gen2seg.folders import make_folder
+from gen2seg_runtime.files import atomic_write
+
+# To be raised with every change of what a click, a score or an edge count is.
+PROTOCOL = 2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One system on one image.
+
+    Attributes:
+        ious: float64 [S, N, C], see run.ImageResult.
+        edges: counts, or None where no edges were judged.
+        colors: uint8 [h, w, 3], tile for the contact sheet; None where not shown, or the system has none.
+        masks: int32 [S, h, w], tiles, see gallery.GalleryRow; None where not shown.
+    """
+
+    ious: np.ndarray
+    edges: EdgeCounts | None = None
+    colors: np.ndarray | None = None
+    masks: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A folder of outcomes; with folder None it keeps nothing, without `reads` it is written only."""
+
+    folder: Path | None
+    reads: bool = True
+
+    def load(self, key: str) -> Outcome | None:
+        """The outcome under a key; None if there is none, or its file is damaged (it is then made anew)."""
+        if self.folder is None or not self.reads:
+            return None
+        try:
+            with np.load(self._path(key), allow_pickle=False) as parts:
+                edges = EdgeCounts(*parts["edges"]) if "edges" in parts else None
+                return Outcome(parts["ious"], edges, parts.get("colors"), parts.get("masks"))
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
+            return None
+
+    def save(self, key: str, outcome: Outcome) -> None:
+        """Keep an outcome.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if self.folder is None:
+            return
+        parts = {"ious": outcome.ious, "colors": outcome.colors, "masks": outcome.masks}
+        if outcome.edges is not None:
+            e = outcome.edges
+            parts["edges"] = np.stack([e.predicted, e.correct, e.found, e.annotated])
+        path = self._path(key)
+        make_folder(path.parent)
+        with atomic_write(path) as file:
+            np.savez_compressed(file, **{name: part for name, part in parts.items() if part is not None})
+
+    def _path(self, key: str) -> Path:
+        assert self.folder is not None
+        return self.folder / key[:2] / f"{key}.npz"
+
+
+def outcome_key(system: dict[str, Any], arrays: Sequence[np.ndarray], clicks: Sequence[Click], **options: Any) -> str:
+    """The name of an outcome.
+
+    Args:
+        system: what the system says of itself, and its settings, as JSON values.
+        arrays: picture, labels and, where there are some, boundaries.
+        clicks: the first clicks.
+        options: what else the outcome depends on, as JSON values.
+    """
+    digest = hashlib.sha256()
+    points = [(click.instance, click.x, click.y) for click in clicks]
+    digest.update(json.dumps([PROTOCOL, system, points, options], sort_keys=True).encode())
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

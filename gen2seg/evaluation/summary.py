@@ -1,0 +1,199 @@
+"""From the results of single images to figures of sets: means, edge scores and their confidence intervals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gen2seg.evaluation.bootstrap import Interval, draw_images, interval_of_mean
+from gen2seg.evaluation.edge_scores import EdgeScore, interval_of_ods, score_edges
+from gen2seg.evaluation.run import Evaluation, ImageResult, SystemInfo
+from gen2seg.evaluation.systems import Setting
+
+# COCO's own classes, in pixels of its pictures (cocodataset.org, detection evaluation): small < 32², large >= 96².
+# Sets whose name begins with "coco" are split by them; elsewhere pixels mean something else.
+SIZE_LIMITS = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, None)}
+
+
+@dataclass(frozen=True)
+class SizeScore:
+    """Mean IoU over the instances of one size; None where there is none."""
+
+    instances: int
+    miou: float | None
+
+
+@dataclass(frozen=True)
+class Score:
+    """A column's result on a set.
+
+    Attributes:
+        miou: mean over the instances, in [0, 1].
+        interval: 95 % of the bootstrap over images; None for fewer than two images.
+        image_miou: mean over the images of the mean over their instances.
+        setting: at which setting; None is the system's default. Chosen by the first click.
+        clicks: mIoU after 1, 2 ... clicks.
+        clicks_larger: the same without the small instances; None where sizes are not told apart.
+        sizes: by size, after the first click; empty where sizes are not told apart.
+    """
+
+    miou: float
+    interval: Interval | None
+    image_miou: float
+    setting: Setting
+    clicks: list[float]
+    clicks_larger: list[float] | None
+    sizes: dict[str, SizeScore]
+
+
+@dataclass(frozen=True)
+class SetReport:
+    """All that was measured on one set.
+
+    Attributes:
+        images, instances: how many were judged.
+        scores: by column of the table.
+        sweeps: by system, its mIoU at every setting (setting None under the key "default").
+        edges: by system; empty where the set has no edges.
+        edge_intervals: by system, of ODS; None for fewer than two images.
+        per_image: by image id, by column, the mean over the image's instances; None if it has none.
+    """
+
+    images: int
+    instances: int
+    scores: dict[str, Score]
+    sweeps: dict[str, dict[str, float]]
+    edges: dict[str, EdgeScore]
+    edge_intervals: dict[str, Interval | None]
+    per_image: dict[str, dict[str, float | None]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole evaluation, by set."""
+
+    evaluation: Evaluation
+    sets: dict[str, SetReport]
+
+    @property
+    def all_columns(self) -> list[str]:
+        """Columns of all systems, in their order."""
+        return list(dict.fromkeys(name for report in self.sets.values() for name in report.scores))
+
+    @property
+    def columns(self) -> list[str]:
+        """Those on pictures as they are."""
+        return [column for column in self.all_columns if not self.system_of(column).distortion]
+
+    def system_of(self, column: str) -> SystemInfo:
+        """The system that a column is about."""
+        return next(info for info in self.evaluation.systems if column in (info.name, best_name(info.name)))
+
+    def mean_over_sets(self, column: str) -> float:
+        """Every set counts alike."""
+        return float(np.mean([s.scores[column].miou for s in self.sets.values() if column in s.scores]))
+
+    def clicks_over_sets(self, column: str) -> list[float]:
+        """After 1, 2 ... clicks, without COCO's small instances, as in the paper's Figure 6."""
+        scores = [s.scores[column] for s in self.sets.values() if column in s.scores]
+        curves = [score.clicks if score.clicks_larger is None else score.clicks_larger for score in scores]
+        return [float(mean) for mean in np.mean([curve for curve in curves if curve], axis=0)]
+
+    def robustness(self) -> dict[str, dict[str, float]]:
+        """By distortion ("none" first) and column, the mean over the sets; empty if nothing was distorted."""
+        table: dict[str, dict[str, float]] = {}
+        for column in self.all_columns:
+            info = self.system_of(column)
+            if info.distortion:
+                plain = column.replace(info.name, info.of, 1)
+                table.setdefault("none", {})[plain] = self.mean_over_sets(plain)
+                table.setdefault(info.distortion, {})[plain] = self.mean_over_sets(column)
+        return table
+
+
+def best_name(system: str) -> str:
+    """The column of a system's best setting, beside its default."""
+    return f"{system}-best"
+
+
+def summarize(evaluation: Evaluation) -> Report:
+    """Average the results over each set and choose the settings that the columns name.
+
+    A system with a default setting gets a column at that; one with several settings gets another at its best
+    setting of each set (the first among equals), called `<name>-best` beside a default.
+    """
+    by_set: dict[str, list[ImageResult]] = {}
+    for result in evaluation.results:
+        by_set.setdefault(result.sample.set_name, []).append(result)
+    return Report(evaluation, {name: _summarize_set(name, r, evaluation) for name, r in by_set.items()})
+
+
+def _summarize_set(name: str, results: list[ImageResult], evaluation: Evaluation) -> SetReport:
+    scores: dict[str, Score] = {}
+    sweeps: dict[str, dict[str, float]] = {}
+    edges: dict[str, EdgeScore] = {}
+    edge_intervals: dict[str, Interval | None] = {}
+    per_image: dict[str, dict[str, float | None]] = {result.sample.id: {} for result in results}
+    instances = sum(len(result.clicks) for result in results)
+    draws = draw_images(len(results), evaluation.config.seed, name)
+    for info in evaluation.systems:
+        counts = [result.edges[info.name] for result in results if info.name in result.edges]
+        if counts:
+            edges[info.name] = score_edges(counts)
+            whole = len(counts) == len(results)
+            edge_draws = draws if whole else draw_images(len(counts), evaluation.config.seed, name)
+            edge_intervals[info.name] = interval_of_ods(edge_draws, counts)
+        if not info.settings or instances == 0:
+            continue
+        means = np.concatenate([result.ious[info.name][..., 0] for result in results], axis=1).mean(axis=1)
+        if len(info.settings) > 1:
+            sweeps[info.name] = {_key(s): float(m) for s, m in zip(info.settings, means, strict=True)}
+        for column, row in _columns_of(info, means).items():
+            ious = [result.ious[info.name][row] for result in results]
+            scores[column] = _score(name, results, ious, info.settings[row], draws)
+            for result, iou in zip(results, ious, strict=True):
+                per_image[result.sample.id][column] = _mean(iou[:, 0])
+    return SetReport(len(results), instances, scores, sweeps, edges, edge_intervals, per_image)
+
+
+def _score(
+    name: str, results: Sequence[ImageResult], ious: Sequence[np.ndarray], setting: Setting, draws: np.ndarray
+) -> Score:
+    """One column; `ious` [N, C] by image."""
+    every = np.concatenate(ious)
+    areas = np.array([click.area for result in results for click in result.clicks])
+    sizes: dict[str, SizeScore] = {}
+    larger = None
+    if name.startswith("coco"):
+        for size, (low, high) in SIZE_LIMITS.items():
+            chosen = every[(areas >= low) & (areas < (np.inf if high is None else high)), 0]
+            sizes[size] = SizeScore(len(chosen), _mean(chosen))
+        without_small = every[areas >= SIZE_LIMITS["medium"][0]]
+        larger = [float(mean) for mean in without_small.mean(axis=0)] if len(without_small) else []
+    sums, counts = np.array([iou[:, 0].sum() for iou in ious]), np.array([len(iou) for iou in ious])
+    return Score(
+        miou=float(every[:, 0].mean()),
+        interval=interval_of_mean(draws, sums, counts),
+        image_miou=float(np.mean([iou[:, 0].mean() for iou in ious if len(iou)])),
+        setting=setting,
+        clicks=[float(mean) for mean in every.mean(axis=0)],
+        clicks_larger=larger,
+        sizes=sizes,
+    )
+
+
+def _columns_of(info: SystemInfo, means: np.ndarray) -> dict[str, int]:
+    """Name of each column of a system, and the row of `means` [S] that it shows."""
+    best = int(np.argmax(means))
+    if None not in info.settings:
+        return {info.name: best}
+    default = {info.name: info.settings.index(None)}
+    return default if len(info.settings) == 1 else {**default, best_name(info.name): best}
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if values.size else None
+
+
+def _key(setting: Setting) -> str:
+    return "default" if setting is None else f"{setting:g}"
