@@ -10,6 +10,7 @@ SIZE = (480, 640)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="also the large sizes, which take long")
+    parser.addoption("--bundles", metavar="DIR", help="where the export benchmark keeps its bundles")
 
 
 @pytest.fixture(scope="session")

@@ -12,12 +12,30 @@ def peak_growth(call: Callable[[], object]) -> float | None:
     """Megabytes by which the process's resident memory rises at most while `call` runs; None where Linux' /proc
     does not tell."""
     try:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
+        reset_peak()
         before = _status_kilobytes("VmRSS")
     except OSError:
         return None
     call()
     return (_status_kilobytes("VmHWM") - before) / 1024
+
+
+def reset_peak() -> None:
+    """Let `resident_peak` start anew from here.
+
+    Raises:
+        OSError: not Linux.
+    """
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def resident_peak() -> int:
+    """The most bytes that were resident since `reset_peak`.
+
+    Raises:
+        OSError: not Linux.
+    """
+    return 1024 * _status_kilobytes("VmHWM")
 
 
 @cache

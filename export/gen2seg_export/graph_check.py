@@ -14,7 +14,7 @@ import numpy as np
 from gen2seg_export.cases import Case, References
 from gen2seg_export.errors import ExportError
 from gen2seg_export.parts import Parts, file_facts
-from gen2seg_export.stages import StagePlan
+from gen2seg_export.stages import StagePlan, onnxruntime_form
 from gen2seg_export.tolerances import TOLERANCES
 from gen2seg_runtime.difference import difference
 
@@ -32,7 +32,7 @@ def check_float32_graph(
         expected = references.stages(case)
         [x] = references.inputs([case], plan.name, list(expected))
         wanted = expected[plan.name]
-        found = difference(_run(graph, x, threads), wanted)
+        found = difference(_run(onnxruntime_form(graph), x, threads), wanted)
         row = TOLERANCES["float32"]
         failures = row.stage_failures(f"float32 graph of stage {plan.name}", found, float(np.ptp(wanted)))
         return {"figures": {key: float(f"{value:.6g}") for key, value in asdict(found).items()}, "failures": failures}

@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from torch import nn
 
 import gen2seg.backbones
 from gen2seg_export.bundle_writer import package_versions
 from gen2seg_export.errors import ExportError
 from gen2seg_export.model import Stage
-from gen2seg_export.onnx_graph import GraphSpec, write_graph
+from gen2seg_export.onnx_graph import GraphSpec, check_graph, data_name, save_graph, write_graph
 from gen2seg_export.parts import Parts, link_or_copy
+from gen2seg_export.precision.pairwise import pairwise_norms
 from gen2seg_export.registry import GPU_TARGETS, load_part
 from gen2seg_runtime.manifest import InputSpec, PrecisionSpec, StageSpec
 
@@ -142,10 +144,20 @@ def write_stage_graph(parts: Parts, plan: StagePlan, module: nn.Module) -> tuple
     """The float32 graph of a stage: (its file, whether an earlier run made it)."""
 
     def make(root: Path) -> None:
-        write_graph(module, plan.spec, root / plan.file)
+        graph = root / plan.file
+        write_graph(module, plan.spec, graph)
+        model = onnx.load(graph, load_external_data=False)
+        pairwise_norms(model)
+        save_graph(model, onnxruntime_form(graph))
+        check_graph(onnxruntime_form(graph))
 
     folder, _, reused = parts.part(f"{plan.name}.float32", plan.graph_key, make)
     return folder / plan.file, reused
+
+
+def onnxruntime_form(graph: Path) -> Path:
+    """The form of a stage's float32 graph for ONNX Runtime, beside it and with the same file of weights."""
+    return graph.with_name(f"pairwise-{graph.name}")
 
 
 def finish_stage(
@@ -162,7 +174,10 @@ def finish_stage(
         ExportError: the precision or a target refuses the stage, or is not available.
     """
     narrow, precision, notes = _narrowed(parts, plan, graph, calibration, tell)
-    files = {path.name: path for path in _plain_files(narrow.parent)}
+    files = {narrow.name: narrow, data_name(narrow): narrow.with_name(data_name(narrow))}
+    files = {name: path for name, path in files.items() if path.is_file()}
+    if plan.precision == "fp32":
+        files[graph.name] = onnxruntime_form(graph)
     artifacts: dict[str, tuple[str, ...]] = {}
     facts: dict[str, Any] = {}
     for target in plan.targets:
@@ -292,10 +307,6 @@ def _built(
     if reused:
         tell(f"{target} taken from an earlier run")
     return {**facts, "folder": folder}
-
-
-def _plain_files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix in (".onnx", ".data")]
 
 
 def link_files(root: Path, stages: Sequence[StageFiles]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from gen2seg_export.errors import ExportError
 from gen2seg_export.precision.formats import FORMATS, PRECISIONS, get_format
 from gen2seg_export.precision.graph import Graph, open_graph
+from gen2seg_export.precision.pairwise import pairwise_norms
 from gen2seg_export.precision.plan import PrecisionPlan, WideNode, make_plan
 from gen2seg_export.precision.preference import preferred_backend
 from gen2seg_export.precision.ranges import measure_ranges
@@ -95,6 +96,7 @@ def apply(
         paths = write_graph(graph, out, graph.nodes, lambda _tensor, _load: None, str, opset=0)
         return PrecisionReport(precision, "float32", "float32", paths)
     if precision == "int8" or form == "stored":
+        pairwise_norms(graph.model)  # ONNX Runtime runs this form
         note = "weights are stored as float16, the ONNX graph computes in float32"
         return PrecisionReport(precision, "float16", "float32", write_stored_float16(graph, out), notes=(note,))
     return _apply_plan(graph, out, precision, calibration[:RANGE_SAMPLES], threads, progress)
