@@ -20,8 +20,10 @@ _VERBS = {
     "segment": "Mask of the object under the given points.",
     "instances": "All objects of pictures: label maps and COCO run-length JSON.",
     "edges": "Edges between objects.",
+    "video": "Objects of a video or a camera, each in a colour that lasts.",
     "inspect": "What a model bundle holds, after checking it.",
     "verify": "Repeat a bundle's own verification on this machine, without PyTorch.",
+    "doctor": "What will run a bundle on this machine, and what will not, and why.",
     "train": "Train a network from a configuration.",
     "evaluate": "Measure bundles and rivals on a folder of labelled sets.",
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from bench.gpu_check import engines, loss_parity, prompt_parity, timing, tuning
+from bench.gpu_check import engines, loss_parity, prompt_parity, runtime, timing, tuning
 from bench.gpu_check.checks import report
 from bench.gpu_check.compiled import launching_compiled
 from bench.gpu_check.device import Card, event_timer, this_card
@@ -44,6 +44,7 @@ def main() -> int:
         passed &= _tune(loss_and_grad, card)
     if os.environ.get("BUNDLE"):
         passed &= report("engines", engines.check_bundle(Path(os.environ["BUNDLE"])))
+        passed &= report("the runtime without PyTorch", runtime.check_bundle(Path(os.environ["BUNDLE"])))
     print("gpu-check: all parity checks passed" if passed else "gpu-check: FAILED")
     return 0 if passed else 1
 

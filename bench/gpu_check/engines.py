@@ -3,7 +3,6 @@
 The builder's log cannot tell what a layer became; the engine inspector can, and it needs a driver.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -13,9 +12,9 @@ from typing import Any
 
 import onnx
 from onnx import TensorProto
-from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from bench.gpu_check.checks import Check
+from gen2seg_export.targets.artifact import graph_digest
 
 LIBRARIES = {"tensorrt_rtx": "tensorrt_rtx", "tensorrt": "tensorrt"}
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
@@ -112,13 +111,6 @@ def layer_types(layer: Mapping[str, Any]) -> set[str]:
 def graph_of(folder: Path, digest: str) -> Path | None:
     """The ONNX file of the bundle with this digest over itself and its external data, in the order it names them."""
     for path in sorted(folder.rglob("*.onnx")):
-        model = onnx.load(path, load_external_data=False)
-        outside = (ExternalDataInfo(t).location for t in model.graph.initializer if uses_external_data(t))
-        found = hashlib.sha256()
-        for part in (path, *(path.parent / name for name in dict.fromkeys(outside))):
-            with part.open("rb") as file:
-                while chunk := file.read(1 << 20):
-                    found.update(chunk)
-        if found.hexdigest() == digest:
+        if graph_digest(path) == digest:
             return path
     return None

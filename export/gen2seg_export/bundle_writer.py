@@ -21,6 +21,8 @@ from gen2seg_runtime.manifest import (
 )
 
 _VERSIONS = ("gen2seg", "torch", "onnx", "onnxscript", "onnxruntime")
+_ABSENT = "0"
+_OPTIONAL_VERSIONS = ("diffusers", "transformers", "timm", "openvino", "nncf", "tensorrt", "tensorrt-rtx", "triton")
 
 
 def draft_manifest(model: ExportModel, stages: Sequence[StageSpec], *, name: str) -> Manifest:
@@ -97,12 +99,13 @@ def cost_json(model: ExportModel) -> dict[str, Any]:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of what an export depends on."""
-    return {package: _version(package) for package in _VERSIONS}
+    """Versions of what an export depends on, as far as it is installed."""
+    optional = {package: version for package in _OPTIONAL_VERSIONS if (version := _version(package)) != _ABSENT}
+    return {package: _version(package) for package in _VERSIONS} | optional
 
 
 def _version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "0"  # a checkout that is not installed
+        return _ABSENT  # also of a checkout that is not installed

@@ -16,6 +16,7 @@ from gen2seg_export.model import Cost
 from gen2seg_export.reference import reference_colors, reference_input
 from gen2seg_export.samples import (
     Sample,
+    bucket_scene,
     calibration_scenes,
     golden_scenes,
     real_samples,
@@ -53,13 +54,14 @@ class Case:
 
 
 def plan_cases(spec: InputSpec, cost: Cost | None, images: Path | None, max_images: int | None) -> list[Case]:
-    """The cases that judge a bundle: few for a network that takes long, all kinds in any case.
+    """The cases that judge a bundle: few for a network that takes long, but every size in any case.
 
     Args:
         spec: the manifest's input.
         cost: of one picture; None counts as cheap.
         images: a folder of real pictures, or None.
         max_images: how many pictures, generated and real ones, may be run at most; None: as the cost suggests.
+            One more is run for each bucket that none of them falls into.
     Raises:
         ExportError, ImageReadError: see `real_samples`.
     """
@@ -74,7 +76,9 @@ def plan_cases(spec: InputSpec, cost: Cost | None, images: Path | None, max_imag
     cases = _probes(spec)
     cases += [picture_case(sample, "golden", spec) for sample in goldens]
     cases += [picture_case(sample, sample.kind, spec) for sample in (*scenes, *real)]
-    return cases
+    seen = {case.x.shape[2:] for case in cases}
+    unseen = [bucket_scene(*bucket) for bucket in spec.buckets if bucket not in seen]
+    return [*cases, *(picture_case(sample, sample.kind, spec) for sample in unseen)]
 
 
 def calibration_cases(spec: InputSpec, cost: Cost | None) -> list[Case]:
@@ -91,7 +95,7 @@ def picture_case(sample: Sample, kind: str, spec: InputSpec) -> Case:
 
 def _probes(spec: InputSpec) -> list[Case]:
     if not spec.dynamic or spec.buckets:
-        return []  # the pictures come in every size that the network is run at
+        return []  # `plan_cases` has a picture for every size that the network is run at
     cases = []
     for batch, rows, columns in PROBE_SHAPES:
         height, width = rows * spec.pad.multiple, columns * spec.pad.multiple
@@ -163,9 +167,13 @@ class References:
         return [self.stages(case)[names[index - 1]] for case in cases]
 
     def _path(self, case: Case) -> Path:
+        return self._folder / f"{self.digest(case)[:32]}.npz"
+
+    def digest(self, case: Case) -> str:
+        """SHA-256 that names a case together with the network that it is for."""
         digest = hashlib.sha256(f"{self._key} {case.x.shape}".encode())
         digest.update(np.ascontiguousarray(case.x).data)
-        return self._folder / f"{digest.hexdigest()[:32]}.npz"
+        return digest.hexdigest()
 
 
 def picture_folder(images: str | os.PathLike[str] | None, variable: str = "GEN2SEG_DATA") -> Path | None:

@@ -1,6 +1,7 @@
 """The command line `gen2seg-export`.
 
-Exit codes: 0 written, 1 the bundle fails the gate (nothing written), 2 bad input, 130 interrupted.
+Exit codes: 0 written, 1 the bundle fails the gate or no stage gains from int8 (nothing written), 2 bad input,
+130 interrupted.
 """
 
 import json
@@ -14,7 +15,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from gen2seg_export.errors import ParityError
+from gen2seg_export.errors import ExportError
 from gen2seg_export.registry import FAMILIES, TARGETS, get_family
 from gen2seg_export.sizes import pair_sizes
 from gen2seg_runtime.errors import Gen2SegError, NetworkOutputError
@@ -105,6 +106,8 @@ def cli(
     asked = [name for name, flag in (("fp16", fp16), ("bf16", bf16), ("int8", int8)) if flag]
     if len(asked) > 1:
         raise click.UsageError(f"--{' and --'.join(asked)} exclude each other")
+    if turing and "tensorrt-rtx" not in options["targets"]:
+        raise click.UsageError("--turing is for --target tensorrt-rtx")
     sizes = pair_sizes(heights, widths)
     chosen = {"size": size, "enlarge_below": enlarge_below, "distance": distance}
     console = Console(stderr=True)
@@ -197,7 +200,9 @@ def main(args: Sequence[str] | None = None) -> int:
         return _fail(f"{error.format_message()} (see gen2seg-export --help)", 2)
     except click.ClickException as error:
         return _fail(error.format_message(), 2)
-    except (ParityError, NetworkOutputError) as error:
+    except ExportError as error:
+        return _fail(str(error), error.exit_code)
+    except NetworkOutputError as error:
         return _fail(str(error), 1)
     except Gen2SegError as error:
         return _fail(str(error), 2)
@@ -205,6 +210,8 @@ def main(args: Sequence[str] | None = None) -> int:
         if error.name in ("torch", "onnx", "onnxscript", "safetensors", "diffusers", "transformers", "timm"):
             return _fail(f"{error.name} is missing; exporting needs: pip install 'gen2seg[export]'", 2)
         raise
+    except OSError as error:  # a full disk, a folder that may not be entered: not code 1, which is the gate's
+        return _fail(str(error), 2)
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted; no bundle was written, finished parts stay in OUTPUT.parts for the next run", 130)
     return code if isinstance(code, int) else 0

@@ -10,7 +10,8 @@ import onnx
 
 from gen2seg_export.bundle_writer import write_manifest
 from gen2seg_export.cases import Case, References
-from gen2seg_export.onnx_graph import external_files, large_weights, perturb_weight, save_graph
+from gen2seg_export.external_data import external_files
+from gen2seg_export.onnx_graph import large_weights, perturb_weight, save_graph
 from gen2seg_export.parts import link_or_copy
 from gen2seg_export.tolerances import TOLERANCES, stage_tolerance_name
 from gen2seg_runtime.backends import open_backend
@@ -33,7 +34,14 @@ class ControlReport:
 
     @property
     def passed(self) -> bool:
-        return bool(self.perturbed) and not self.unseen
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """In words; empty where every planted fault was seen."""
+        if not self.perturbed:
+            return ("negative control: the graph has no weight to perturb",)
+        return tuple(f"negative control: noise on {name} went unseen" for name in self.unseen)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -10,7 +10,13 @@ if TYPE_CHECKING:
 
 
 class ExportError(Gen2SegError, ValueError):
-    """The request or the network cannot be turned into a bundle."""
+    """The request or the network cannot be turned into a bundle.
+
+    Attributes:
+        exit_code: of the command line.
+    """
+
+    exit_code = 2
 
 
 class UnsupportedBackboneError(ExportError):
@@ -27,6 +33,8 @@ class WorkFolderError(ExportError, OSError):
 
 class ParityError(ExportError):
     """The bundle differs from the PyTorch network too much, or the gate saw no planted fault."""
+
+    exit_code = 1
 
     def __init__(self, message: str, parity: "ParityReport", control: "ControlReport") -> None:
         super().__init__(message)

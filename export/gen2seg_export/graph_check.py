@@ -37,7 +37,8 @@ def check_float32_graph(
         failures = row.stage_failures(f"float32 graph of stage {plan.name}", found, float(np.ptp(wanted)))
         return {"figures": {key: float(f"{value:.6g}") for key, value in asdict(found).items()}, "failures": failures}
 
-    key = {"graph": file_facts(graph)["sha256"], "weights": plan.digest, "case": [case.name, list(case.x.shape)]}
+    # With everything that the graph is made from, its weights beside it among that, and the code that judges.
+    key = {**plan.graph_key, "graph": file_facts(graph)["sha256"], "case": references.digest(case)}
     _, facts, _ = parts.part(f"{plan.name}.float32.check", key, make)
     return facts["figures"], facts["failures"]
 

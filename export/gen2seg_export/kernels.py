@@ -1,4 +1,4 @@
-"""The prompting kernels, compiled ahead of time, for bundles made for GPUs."""
+"""The kernels that a GPU runtime launches, compiled ahead of time, for bundles made for GPUs."""
 
 import os
 import subprocess
@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+from gen2seg_export.bundle_writer import package_versions
 from gen2seg_export.errors import ExportError
 from gen2seg_export.parts import DONE, Parts, digest_json, file_facts, link_or_copy
 from gen2seg_export.registry import GPU_TARGETS
@@ -29,7 +30,7 @@ def add_kernels(parts: Parts, root: Path, targets: Sequence[str]) -> None:
         return
     if find_spec(COMPILER) is None or find_spec("triton") is None:
         raise ExportError("a bundle for GPUs carries compiled kernels, and compiling them needs triton")
-    names = prompt_kernels()
+    names = runtime_kernels()
 
     def make(folder: Path) -> Mapping[str, object]:
         command = [sys.executable, "-m", COMPILER, "-o", str(folder)]
@@ -44,16 +45,18 @@ def add_kernels(parts: Parts, root: Path, targets: Sequence[str]) -> None:
             raise ExportError(f"the kernels could not be compiled within {TIMEOUT} s") from error
         return {"kernels": list(names)}
 
-    folder, _, _ = parts.part(FOLDER, {"kernels": list(names), "code": _kernel_code()}, make)
+    folder, _, _ = parts.part(
+        FOLDER, {"kernels": list(names), "code": _kernel_code(), "versions": package_versions()}, make
+    )
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.name != DONE:
             link_or_copy(path, root / FOLDER / path.name)
 
 
-def prompt_kernels() -> tuple[str, ...]:
-    """Names of the compiled kernels that prompting needs."""
+def runtime_kernels() -> tuple[str, ...]:
+    """Names of the compiled kernels that painting colours and prompting need."""
     discover = import_module(f"{COMPILER}.discover")
-    modules = [module for module in discover.triton_modules() if ".prompt." in module]
+    modules = [module for module in discover.triton_modules() if ".prompt." in module or ".colors." in module]
     names = (variant.name for variant in discover.all_variants(modules))
     return tuple(sorted(dict.fromkeys(names)))
 

@@ -19,20 +19,16 @@ from torch import nn
 from torch._dynamo.exc import UserError
 
 from gen2seg_export.errors import ExportError
+from gen2seg_export.external_data import data_name
+from gen2seg_export.precision.formats import MIN_ROUNDED_ELEMENTS
 
 # The newest opset is not the best one here. 18 opens in every ONNX Runtime we support and in TensorRT and
 # OpenVINO; at 21 group normalisation turns into an operator that CPU providers expand again, at 23 attention
 # too, and neither was faster on this network.
 OPSET = 18
 
-# Below this many elements a tensor (bias, norm scale, constant) stays float32: it weighs nothing in the file
-# and its rounding would touch every pixel.
-MIN_ROUNDED_ELEMENTS = 1024
-
 # Weights of more than this many bytes go into a file of their own beside the graph, where they can be mapped.
 EXTERNAL_ABOVE = 64 << 20
-
-FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 # Sides that a tracer sees must be larger than one at the coarsest level: it takes a side of 1 for a constant.
 _LEAST_EXAMPLE = 16
@@ -59,11 +55,6 @@ class GraphSpec:
     def __post_init__(self) -> None:
         if self.size is not None and any(side < 1 or side % self.stride for side in self.size):
             raise ExportError(f"height and width must be positive multiples of {self.stride}, got {self.size}")
-
-
-def data_name(path: Path) -> str:
-    """The name of the file beside the graph `path` that holds its weights, where they are large."""
-    return f"{path.name}.data"
 
 
 def export_graph(module: nn.Module, spec: GraphSpec | None = None) -> onnx.ModelProto:
@@ -188,12 +179,6 @@ def check_graph(path: Path) -> None:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(f"the ONNX checker refuses {path.name}: {error}") from error
-
-
-def external_files(model: onnx.ModelProto) -> tuple[str, ...]:
-    """Names of the files that the graph keeps weights in, each once."""
-    names = (ExternalDataInfo(t).location for t in model.graph.initializer if uses_external_data(t))
-    return tuple(dict.fromkeys(names))
 
 
 def _take_in(tensor: TensorProto, folder: Path) -> None:

@@ -21,10 +21,10 @@ from gen2seg_runtime.bundle import Bundle
 from gen2seg_runtime.difference import Difference, difference
 from gen2seg_runtime.encoding import Encoding
 from gen2seg_runtime.errors import NetworkOutputError
+from gen2seg_runtime.mask_agreement import click_grid, mask_ious
 from gen2seg_runtime.segmenter import Segmenter
 
 COLOR_PEAK = 255.0
-CLICKS_PER_SIDE = 4  # a grid of 4 x 4 clicks on every picture
 KERNEL_PIXELS = 2e-5  # share of pixels in which the two forms of the prompt kernel may differ
 
 
@@ -204,14 +204,7 @@ def _compare(
     colors = references.colors(case)
     if encoding.colors.shape != colors.shape:
         raise ExportError(f"{case.name}: colours {encoding.colors.shape}, expected {colors.shape}")
-    twin = Encoding(
-        colors,
-        encoding.size,
-        bundle_id=encoding.bundle_id,
-        bundle_name=encoding.bundle_name,
-        prompt=encoding.prompt,
-    )
-    ious = _mask_ious(encoding, twin)
+    ious = mask_ious(encoding, colors)
     # Under one colour unit of spread the picture is flat, and relative figures would mean nothing.
     found = difference(encoding.colors, colors, COLOR_PEAK, least_spread=1.0)
     return CaseReport(case.name, case.kind, shape, stages, found, float(np.mean(ious)), min(ious)), encoding
@@ -228,28 +221,13 @@ def _stage_differences(
     return {name: difference(value, expected[name]) for name, value in got.items()}
 
 
-def _clicks(size: tuple[int, int], per_side: int) -> list[list[tuple[int, int]]]:
-    height, width = size
-    steps = (np.arange(per_side) + 0.5) / per_side
-    return [[(int(x), int(y))] for y in steps * height for x in steps * width]
-
-
-def _mask_ious(got: Encoding, expected: Encoding) -> list[float]:
-    ious = []
-    clicks = _clicks(got.size, CLICKS_PER_SIDE)
-    for a, b in zip(got.masks(clicks), expected.masks(clicks), strict=True):
-        union = np.count_nonzero(a | b)
-        ious.append(np.count_nonzero(a & b) / union if union else 1.0)
-    return ious
-
-
 def _kernel_difference(encoding: Encoding) -> float:
     """Largest share of pixels in which the fast and the plain reference prompt differ on one picture's colours."""
     from gen2seg_kernels import prompt_masks
     from gen2seg_kernels.prompt.reference import prompt_mask_reference
 
     colors = encoding.colors
-    clicks = _clicks((colors.shape[0], colors.shape[1]), 2)
+    clicks = click_grid((colors.shape[0], colors.shape[1]), 2)
     shares = []
     for click, mask in zip(clicks, prompt_masks(colors, clicks, mode="reference"), strict=True):
         plain = prompt_mask_reference(colors, np.asarray(click, np.float64))

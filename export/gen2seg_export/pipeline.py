@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gen2seg_export.bundle_writer import bundle_bytes, cost_json, draft_manifest, write_manifest
+from gen2seg_export.bundle_writer import bundle_bytes, cost_json, draft_manifest, package_versions, write_manifest
 from gen2seg_export.cases import Case, References, calibration_cases, picture_folder, plan_cases
 from gen2seg_export.control import ControlReport, control_case, negative_control
 from gen2seg_export.errors import ExportError, ParityError
@@ -20,7 +20,16 @@ from gen2seg_export.parts import BUNDLE, Parts, digest_json
 from gen2seg_export.registry import check_choices, get_family, load_part, open_model
 from gen2seg_export.resources import measure_resources
 from gen2seg_export.sizes import settle_input
-from gen2seg_export.stages import StageFiles, StagePlan, finish_stage, link_files, plan_stage, write_stage_graph
+from gen2seg_export.stages import (
+    StageFiles,
+    StagePlan,
+    code_digest,
+    finish_stage,
+    is_typed,
+    link_files,
+    plan_stage,
+    write_stage_graph,
+)
 from gen2seg_runtime.backends import usable_backends
 from gen2seg_runtime.bundle import Bundle
 from gen2seg_runtime.files import check_output_directory, publish_directory
@@ -161,8 +170,11 @@ def export_bundle(
     cases = plan_cases(model.input, model.after, picture_folder(images), max_images)
     job = _Job(Parts(target), tell, threads, max_bytes)
     with job.parts.hold():
-        plans, graphs, model, references = _write_graphs(job, model, cases, precision, chosen, target_options or {})
-        stages, checks, problems = _finish_stages(job, plans, graphs, model, cases, references)
+        plans, references, calibration = _refer(job, model, cases, precision, chosen, target_options or {})
+        # From here on nobody else may hold the networks: the largest one has gigabytes.
+        networks, model = list(model.stages), replace(model, stages=(), reference=_gone)
+        graphs = _write_graphs(job, plans, networks)
+        stages, checks, problems = _finish_stages(job, plans, graphs, cases, calibration, references)
         root = _assemble(job, stages, chosen)
         notes = [*model.warnings, *(note for stage in stages for note in stage.notes)]
         manifest = draft_manifest(model, [stage.spec for stage in stages], name=name or family.bundle_name)
@@ -174,6 +186,7 @@ def export_bundle(
         float32 = {plan.name: graph for plan, graph in zip(plans, graphs, strict=True)}
         control = negative_control(root, manifest, job.parts.root, control_case(cases), references, float32, threads)
         problems += [failure for report in reports for failure in report.failures]
+        problems += control.failures
         forced = _gate(problems, reports[0], control, force)
         tell("measure", "latency and memory")
         manifest = replace(
@@ -197,18 +210,18 @@ def export_bundle(
     return ExportReport(Path(output), size, manifest, reports[0], tuple(reports[1:]), control, forced, tuple(notes))
 
 
-def _write_graphs(
+def _refer(
     job: _Job,
     model: ExportModel,
     cases: Sequence[Case],
     precision: str,
     targets: tuple[str, ...],
     target_options: Mapping[str, Mapping[str, Any]],
-) -> tuple[list[StagePlan], list[Path], ExportModel, References]:
-    """The references, then the float32 graph of each stage; its network goes as soon as its graph is there.
+) -> tuple[list[StagePlan], References, list[Case]]:
+    """A plan for each stage, and the references for all cases and for calibration, while the networks are there.
 
     Returns:
-        (plans, graphs, the model without its networks, references for the cases and for calibration).
+        (plans, references, the cases to calibrate on: none where nothing is measured).
     """
     last = len(model.stages) - 1
     plans = []
@@ -216,16 +229,21 @@ def _write_graphs(
         job.tell("digest", stage.name)
         plan = plan_stage(stage, index == 0, index == last, model.input, precision, targets)
         plans.append(replace(plan, target_options=target_options))
-    key = digest_json([model.backbone, model.weights.sha256, [plan.digest for plan in plans]])
+    made_by = [package_versions(), code_digest()]
+    key = digest_json([model.backbone, model.weights.sha256, [plan.digest for plan in plans], made_by])
     references = References(job.parts.root / "references", key, model.output)
-    wanted = [*cases, *_calibration(model, precision, targets)]
-    references.compute(wanted, model.reference, lambda case: job.tell("reference", case))
-    # From here on nobody else may hold the networks: the largest one has gigabytes.
-    networks: list[Stage] = list(model.stages)
-    model = replace(model, stages=(), reference=_gone)
-    gc.collect()
+    measured = precision == "int8" or is_typed(precision, targets)
+    calibration = calibration_cases(model.input, model.after) if measured else []
+    references.compute([*cases, *calibration], model.reference, lambda case: job.tell("reference", case))
+    name = digest_json([references.digest(case) for case in calibration])
+    return [replace(plan, calibration=name) for plan in plans], references, calibration
+
+
+def _write_graphs(job: _Job, plans: Sequence[StagePlan], networks: list[Stage]) -> list[Path]:
+    """The float32 graph of each stage; `networks` is emptied: each one goes as soon as its graph is there."""
     graphs = []
     for plan in plans:
+        gc.collect()
         stage = networks.pop(0)
         job.tell("graph", f"{plan.name}, opset {plan.spec.opset}")
         graph, reused = write_stage_graph(job.parts, plan, stage.module)
@@ -233,27 +251,20 @@ def _write_graphs(
             job.tell("graph", f"{plan.name}, taken from an earlier run")
         graphs.append(graph)
         del stage
-        gc.collect()
-    return plans, graphs, model, references
+    gc.collect()
+    return graphs
 
 
 def _gone(_picture: Any) -> Mapping[str, Any]:
     raise RuntimeError("the reference networks have been let go")
 
 
-def _calibration(model: ExportModel, precision: str, targets: Sequence[str]) -> list[Case]:
-    """Needed where ranges are measured: for typed graphs and for int8."""
-    if precision == "fp32":
-        return []
-    return calibration_cases(model.input, model.after)
-
-
 def _finish_stages(
     job: _Job,
     plans: Sequence[StagePlan],
     graphs: Sequence[Path],
-    model: ExportModel,
     cases: Sequence[Case],
+    calibration: Sequence[Case],
     references: References,
 ) -> tuple[list[StageFiles], dict[str, Any], list[str]]:
     """Each stage in its precision and with its artifacts; figures and failures of the float32 graphs.
@@ -262,7 +273,6 @@ def _finish_stages(
         Int8RefusedError: int8 was asked for and no stage gains from it.
     """
     names = [plan.name for plan in plans]
-    calibration = _calibration(model, plans[0].precision, plans[0].targets)
     stages, checks, problems = [], {}, []
     refused: list[ExportError] = []
     for plan, graph in zip(plans, graphs, strict=True):
@@ -329,12 +339,8 @@ def _check_size(root: Path, max_bytes: int | None) -> int:
     return size
 
 
-def _gate(found: Sequence[str], parity: ParityReport, control: ControlReport, force: bool) -> bool:
+def _gate(problems: Sequence[str], parity: ParityReport, control: ControlReport, force: bool) -> bool:
     """Whether the bundle goes on only because of `force`; raises where it does not go on."""
-    problems = list(found)
-    problems += [f"negative control: noise on {name} went unseen" for name in control.unseen]
-    if not control.perturbed:
-        problems.append("negative control: the graph has no weight to perturb")
     if problems and not force:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise ParityError(

@@ -5,7 +5,7 @@ wrong mean, channel order, resize or crop in either shows up as a colour differe
 """
 
 from fractions import Fraction
-from math import floor
+from math import floor, prod
 
 import numpy as np
 import torch
@@ -58,7 +58,9 @@ def target_size(height: int, width: int, spec: InputSpec) -> tuple[tuple[int, in
     picture = Fraction(height, width)
     shapes = [Fraction(*bucket) for bucket in spec.buckets]
     fills = [min(picture / shape, shape / picture) for shape in shapes]
-    bucket = spec.buckets[fills.index(max(fills))]
+    best = [bucket for bucket, fill in zip(spec.buckets, fills, strict=True) if fill == max(fills)]
+    whole = [bucket for bucket in best if bucket[0] >= height and bucket[1] >= width]
+    bucket = min(whole, key=prod) if whole else max(best, key=prod)
     if spec.resize.rule == "fixed":
         return bucket, bucket
     factors = [Fraction(bucket[0], height), Fraction(bucket[1], width)]

@@ -1,7 +1,7 @@
 """Pictures on which an export is judged: generated scenes, and real ones where a folder is given."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -50,6 +50,12 @@ def golden_scenes() -> list[Sample]:
 def calibration_scenes() -> list[Sample]:
     """Scenes to measure ranges on; no export is judged on them."""
     return _render(_CALIBRATION_SCENES)
+
+
+def bucket_scene(height: int, width: int) -> Sample:
+    """A scene of exactly that size, for a bucket that none of the others falls into."""
+    [sample] = _render([(400, max(height, width), (height, width))])
+    return replace(sample, name=f"scene-{height}x{width}")
 
 
 def _render(scenes: Sequence[tuple[int, int, tuple[int, int]]]) -> list[Sample]:

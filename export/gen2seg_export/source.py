@@ -1,6 +1,5 @@
 """Where the weights come from: a checkpoint folder, or seeded random numbers."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,13 @@ import torch
 from torch import nn
 
 from gen2seg.backbones import get_backbone
+from gen2seg.backbones.hub import files_digest
+from gen2seg.backbones.randomize import tensors_digest
+from gen2seg.backbones.record import SEED, describe_random
 from gen2seg.errors import CheckpointError
 from gen2seg.training.checkpoint import CONFIG_FILE, WEIGHTS_FILE, load_weights, read_config
 
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
-RANDOM_SEED = 20250
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,12 @@ def load_source(backbone: str, checkpoint: Path) -> Source:
             if trained
             else "a checkpoint that records no training"
         ),
-        sha256=_file_digest(checkpoint / WEIGHTS_FILE),
+        sha256=files_digest([checkpoint / WEIGHTS_FILE]),
         parameters=_count(module),
     )
 
 
-def random_source(backbone: str, architecture: Mapping[str, Any] | None = None, seed: int = RANDOM_SEED) -> Source:
+def random_source(backbone: str, architecture: Mapping[str, Any] | None = None, seed: int = SEED) -> Source:
     """The backbone with seeded random weights, for latency work and tests.
 
     Tensors that the network initialises to zero get small random numbers too: behind a zero, whole branches
@@ -77,15 +78,12 @@ def random_source(backbone: str, architecture: Mapping[str, Any] | None = None, 
         for parameter in module.parameters():
             if parameter.dim() > 1 and not parameter.any():
                 parameter.normal_(std=0.5 * parameter[0].numel() ** -0.5)
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
     return Source(
         module=module,
         metadata={},
         state="untrained",
-        description=f"random weights, seed {seed}: for latency only, the colours mean nothing",
-        sha256=digest.hexdigest(),
+        description=describe_random(seed),
+        sha256=tensors_digest(module),
         parameters=_count(module),
     )
 
@@ -112,11 +110,6 @@ def _check_config(path: Path, config: Mapping[str, Any], backbone: str) -> None:
     for key in ("architecture", "training", "metadata"):
         if not isinstance(config.get(key, {}), dict):
             raise CheckpointError(f"{path}: {key} must be a table, got {config[key]!r}")
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _count(module: nn.Module) -> int:

@@ -3,6 +3,7 @@
 Each step is a part of the work folder (`parts.Parts`): made once, taken again by the next run.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+import gen2seg.backbones
 from gen2seg_export.bundle_writer import package_versions
 from gen2seg_export.errors import ExportError
 from gen2seg_export.model import Stage
@@ -34,6 +36,7 @@ class StagePlan:
         shapes: input sizes (N, C, H, W) to build engines for; empty where any size may come.
         precision, targets: as asked for, see `registry`.
         target_options: target -> further options of its builder.
+        calibration: names the inputs that are measured on; empty where nothing is.
     """
 
     name: str
@@ -44,6 +47,7 @@ class StagePlan:
     targets: tuple[str, ...]
     file: str = "model.onnx"  # the graph's name in the bundle
     target_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    calibration: str = ""
 
     @property
     def graph_key(self) -> dict[str, Any]:
@@ -66,7 +70,6 @@ class StageFiles:
 
     spec: StageSpec
     files: Mapping[str, Path]
-    known: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -102,20 +105,36 @@ def plan_stage(
 
 
 def module_digest(module: nn.Module) -> str:
-    """SHA-256 over the structure, the names and the numbers of a network."""
+    """SHA-256 over the structure, the settings, the names and the numbers of a network."""
     digest = hashlib.sha256(repr(module).encode())
+    for name, part in module.named_modules():
+        own = {key: _setting(value) for key, value in vars(part).items() if not key.startswith("_")}
+        digest.update(f"{name} {type(part).__qualname__} {sorted(own.items())}".encode())
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(np.ascontiguousarray(tensor.detach().numpy()).data)
     return digest.hexdigest()
 
 
+def _setting(value: Any) -> str:
+    """What a module keeps beside its tensors (epsilons, factors, limits), in the same words in every process."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return repr(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return str(sorted((str(key), _setting(item)) for key, item in value.items()))
+    if isinstance(value, list | tuple):
+        return str([_setting(item) for item in value])
+    return getattr(value, "__qualname__", type(value).__qualname__)
+
+
 def code_digest() -> str:
-    """SHA-256 over the exporter's own code: what another version of it made is not taken again."""
+    """SHA-256 over the code of exporter and backbones: what another version of it made is not taken again."""
     digest = hashlib.sha256()
-    root = Path(__file__).parent
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    for root in (Path(__file__).parent, Path(gen2seg.backbones.__file__).parent):
+        for path in sorted(root.rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
 
 
@@ -180,31 +199,35 @@ def _preferred(plan: StagePlan, artifacts: Mapping[str, Any]) -> str | None:
     return load_part("gen2seg_export.precision").preferred_backend(plan.precision, targets)
 
 
+def is_typed(precision: str, targets: Sequence[str]) -> bool:
+    """Whether each node of the graph gets a format of its own; else, in fp16, only the weights are stored as such.
+
+    Cards take the formats from the graph; a CPU gains from float16 only that the file is half as large.
+    """
+    return precision == "bf16" or (precision == "fp16" and bool(GPU_TARGETS & set(targets)))
+
+
 def _narrowed(
     parts: Parts, plan: StagePlan, graph: Path, calibration: Callable[[], Sequence[np.ndarray]], tell: Tell
 ) -> tuple[Path, PrecisionSpec, list[str]]:
     if plan.precision == "fp32":
         return graph, PrecisionSpec(), []
     precision = load_part("gen2seg_export.precision")
-    # Cards take the formats from the graph; a CPU gains from float16 only that the file is half as large.
-    typed = plan.precision == "bf16" or (plan.precision == "fp16" and bool(GPU_TARGETS & set(plan.targets)))
-    form = "typed" if typed else "stored"
+    form = "typed" if is_typed(plan.precision, plan.targets) else "stored"
 
     def make(root: Path) -> Mapping[str, Any]:
         inputs = calibration() if form == "typed" else ()
-        report = precision.apply(
-            graph, root / graph.name, plan.precision, inputs, form=form, progress=lambda line: tell(line)
-        )
+        report = precision.apply(graph, root / graph.name, plan.precision, inputs, form=form, progress=tell)
         spec = report.spec()
         return {
             "weights": spec.weights,
             "compute": spec.compute,
             "wide_nodes": list(spec.wide_nodes),
-            "plan": dict(spec.plan or spec.extra.get("plan", {})),
+            "plan": dict(spec.plan),
             "notes": list(report.notes),
         }
 
-    key = {**plan.graph_key, "precision": plan.precision, "form": form}
+    key = {**plan.graph_key, "precision": plan.precision, "form": form, "calibration": plan.calibration}
     folder, facts, reused = parts.part(f"{plan.name}.{plan.precision}", key, make)
     if reused:
         tell(f"{plan.precision} graph taken from an earlier run")
@@ -240,7 +263,7 @@ def _built(
                 shapes=plan.shapes,
                 precision=plan.precision,
                 calibration=inputs,
-                progress=lambda line: tell(line),
+                progress=tell,
                 **options,
             )
         except targets.Int8RefusedError as error:
@@ -263,7 +286,8 @@ def _built(
             "notes": [f"{plan.name}: {note}" for note in artifact.notes],
         }
 
-    key = {**plan.graph_key, "precision": plan.precision, "shapes": plan.shapes, "target": target, "options": options}
+    asked = {"precision": plan.precision, "shapes": plan.shapes, "target": target, "options": options}
+    key = {**plan.graph_key, **asked, "calibration": plan.calibration}
     folder, facts, reused = parts.part(f"{plan.name}.{plan.precision}.{target}", key, make)
     if reused:
         tell(f"{target} taken from an earlier run")

@@ -19,18 +19,8 @@ from transformers.activations import ACT2FN
 
 from gen2seg.backbones.hub import files_digest, fill_module, read_config, read_tensors, resolve_folder, tensor_files
 from gen2seg.backbones.randomize import randomize_constants, tensors_digest
-from gen2seg.backbones.vit_files import (
-    CONFIG_FILE,
-    RECORD_FILE,
-    SEED,
-    STEM,
-    VitCheckpoint,
-    describe_random,
-    describe_source,
-    read_state,
-    wanted_files,
-    write_json,
-)
+from gen2seg.backbones.record import RECORD_FILE, SEED, describe_random, describe_source, read_state
+from gen2seg.backbones.vit_files import CONFIG_FILE, STEM, VitCheckpoint, wanted_files, write_json
 from gen2seg.backbones.vit_images import PROCESSOR_FILE, ImageRule, read_image_rule
 from gen2seg.errors import LayoutError
 from gen2seg_runtime.files import atomic_directory

@@ -8,16 +8,11 @@ from typing import Any, Generic, TypeVar
 
 from torch import nn
 
-from gen2seg.backbones.hub import read_config
+from gen2seg.backbones.record import RECORD_FILE
 from gen2seg.backbones.vit_images import PROCESSOR_FILE, ImageRule
-from gen2seg.errors import LayoutError
 
 CONFIG_FILE = "config.json"
-RECORD_FILE = "gen2seg.json"  # what this project adds to the layout: whether the weights were ever trained
 STEM = "model"
-SEED = 20250
-
-STATES = ("trained", "untrained")
 Net = TypeVar("Net", bound=nn.Module)
 
 
@@ -46,32 +41,6 @@ def wanted_files(allow_pickle: bool, *more: str) -> list[str]:
     """Patterns of what is fetched from the hub: configurations and weights."""
     kinds = ("safetensors", "bin") if allow_pickle else ("safetensors",)
     return [CONFIG_FILE, PROCESSOR_FILE, RECORD_FILE, *(f"*.{kind}*" for kind in kinds), *more]
-
-
-def read_state(folder: Path) -> str:
-    """ "trained" or "untrained", as `gen2seg.json` says; without that file weights are taken for trained ones.
-
-    Raises:
-        LayoutError: it says something else.
-    """
-    if not (folder / RECORD_FILE).is_file():
-        return "trained"
-    state = read_config(folder, RECORD_FILE).get("state")
-    if state not in STATES:
-        raise LayoutError(f"{folder / RECORD_FILE}: state must be {' or '.join(STATES)}, got {state!r}")
-    return state
-
-
-def describe_source(source: str | Path, folder: Path, state: str, kind: str) -> str:
-    """Free text for a manifest: the hub id, or what kind of folder it was; never a path."""
-    if state == "untrained":
-        return "a checkpoint that records no training"
-    return kind if folder == Path(source).expanduser() else f"{source} (hub)"
-
-
-def describe_random(seed: int) -> str:
-    """Free text for a manifest."""
-    return f"random weights, seed {seed}: for latency only, the colours mean nothing"
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -103,6 +103,10 @@ def _verification(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {report.get('backend')}: colour PSNR {colors['psnr']} dB, mean difference {colors['mean']}, worst"
         for name, figures in report.get("summary", {}).get("stages", {}).items():
             yield f"    stage {name}: relative {figures['relative']}, PSNR {figures['psnr']} dB, worst"
+    control = found.get("negative_control", {})
+    if control:
+        seen = "were seen" if control["passed"] else "WENT UNSEEN"
+        yield f"  planted faults {seen}: {', '.join(control['perturbed'])}"
     yield from (f"  failed: {failure}" for failure in found.get("failures", []))
 
 

@@ -8,6 +8,16 @@ import click
 from gen2seg.commands.batch import run_batch
 from gen2seg.commands.options import bundle_option, expand_inputs, json_option, refuse_own_inputs, unique_stems
 
+# As in `gen2seg_runtime.formats.FORMATS`, which is not imported to show a help text.
+_SUFFIXES = {
+    "png": ".png",
+    "coco": ".json",
+    "geojson": ".geojson",
+    "svg": ".svg",
+    "labelme": ".labelme.json",
+    "npz": ".npz",
+}
+
 
 @click.command("instances")
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -19,36 +29,50 @@ from gen2seg.commands.options import bundle_option, expand_inputs, json_option, 
     required=True,
     help="Folder to write into.",
 )
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(list(_SUFFIXES)),
+    multiple=True,
+    default=("png", "coco"),
+    help="What to write; repeatable. Default: png and coco.",
+)
 @json_option
-def command(inputs: tuple[Path, ...], bundle: Path | None, output: Path, as_json: bool) -> int:
+def command(
+    inputs: tuple[Path, ...], bundle: Path | None, output: Path, formats: tuple[str, ...], as_json: bool
+) -> int:
     """All objects of pictures, given as files or folders.
 
     Writes for each picture a 16-bit label map NAME.png (0 = no object) and NAME.json: a COCO document
-    with every object's area, box, score, colour and run-length mask. A broken picture is reported, the
-    others go on.
+    with every object's area, box, score, colour and run-length mask. Other formats: polygons with holes in
+    pixels (geojson: NAME.geojson, svg: NAME.svg), annotations to edit (labelme: NAME.labelme.json), arrays
+    (npz: NAME.npz). A broken picture is reported, the others go on.
 
     \b
     Examples:
       gen2seg instances photo.jpg -o out/
       gen2seg instances photos/ more/*.png -o out/ --json
+      gen2seg instances photo.jpg -o out/ --format svg --format npz
     """
     files = expand_inputs(inputs)
     names = unique_stems(files, output)
-    refuse_own_inputs(files, (output / f"{name}.png" for name in names.values()))
+    wanted = {kind: _SUFFIXES[kind] for kind in dict.fromkeys(formats)}
+    refuse_own_inputs(files, (output / f"{name}{suffix}" for name in names.values() for suffix in wanted.values()))
     from gen2seg.folders import make_folder
     from gen2seg_runtime import Segmenter
-    from gen2seg_runtime.formats import write_coco, write_label_png
+    from gen2seg_runtime.formats import FORMATS
 
     segmenter = Segmenter.open(bundle)
     make_folder(output)
 
     def work(path: Path) -> tuple[dict[str, Any], str]:
         found = segmenter.encode(path).instances()
-        labels_path, coco_path = output / f"{names[path]}.png", output / f"{names[path]}.json"
-        write_label_png(labels_path, found.labels)
-        write_coco(coco_path, [(path.name, found)])
-        count = len(found.records)
-        entry = {"instances": count, "labels": str(labels_path), "coco": str(coco_path)}
-        return entry, f"{path}: {count} objects -> {labels_path}"
+        entry: dict[str, Any] = {"instances": len(found.records)}
+        for kind, suffix in wanted.items():
+            target = output / f"{names[path]}{suffix}"
+            FORMATS[kind].write(target, found, path.name)
+            entry["labels" if kind == "png" else kind] = str(target)
+        written = ", ".join(str(value) for key, value in entry.items() if key != "instances")
+        return entry, f"{path}: {len(found.records)} objects -> {written}"
 
     return run_batch(files, work, verb="instances", as_json=as_json)

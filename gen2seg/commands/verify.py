@@ -71,6 +71,8 @@ def _table(bundle: "Bundle", found: "Verification") -> Table:
                 numbers = (f"{value.max:.4g}", f"{value.relative:.3g}", f"{value.psnr:.1f}")
             verdict = "" if name != "colours" else "failed" if check.failures else "holds"
             table.add_row(check.backend, Path(check.image).name, name, *numbers, verdict)
+        if check.mask_iou is not None:
+            table.add_row(check.backend, Path(check.image).name, "masks", "", "", "", f"IoU {check.mask_iou:.3f}")
     return table
 
 

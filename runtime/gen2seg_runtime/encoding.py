@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 
+from gen2seg_runtime import queries
 from gen2seg_runtime.colors import check_colors
 from gen2seg_runtime.edges import color_edges
 from gen2seg_runtime.encoding_file import EncodingData, read_encoding, write_encoding
 from gen2seg_runtime.errors import ImageError, PromptError
 from gen2seg_runtime.instances import Instances, find_instances
 from gen2seg_runtime.manifest import InstanceSpec, PromptSpec
+from gen2seg_runtime.profile import timed
 from gen2seg_runtime.prompts import Prompt, check_mode, check_prompt
 from gen2seg_runtime.refine import Refinement
 from gen2seg_runtime.resample import map_points, resize_colors, resize_mask
@@ -132,6 +134,7 @@ class Encoding:
         **options: Any,
     ) -> tuple[np.ndarray, float]: ...
 
+    @timed("prompt")
     def mask(
         self,
         points: Any,
@@ -173,6 +176,7 @@ class Encoding:
             raise PromptError(str(error)) from error
         return resize_mask(small, self.size), float(confidence)
 
+    @timed("prompt")
     def masks(
         self,
         prompts: Sequence[Any],
@@ -198,6 +202,7 @@ class Encoding:
         checked = [check_prompt(*pair, self.size) for pair in zip(prompts, signs, strict=True)]
         return self._masks(checked, mode, values)
 
+    @timed("prompt")
     def refine(
         self,
         point: Any,
@@ -240,6 +245,7 @@ class Encoding:
         x, y = (float(value) for value in place.points[0])
         return Refinement((*after.points, (x, y)), (*after.labels, int(label)), after.mode, self.size, state)
 
+    @timed("instances")
     def instances(
         self, *, distance: float | None = None, background: float | None = None, min_area: int | None = None
     ) -> Instances:
@@ -260,9 +266,42 @@ class Encoding:
             size=self.size,
         )
 
+    @timed("edges")
     def edges(self) -> np.ndarray:
         """(H, W) float32 in [0, 1]: thin edges between colours, see `gen2seg_runtime.edges.color_edges`."""
         return color_edges(self.colors, self.size)
+
+    @timed("prompt")
+    def mask_box(self, box: Any, mode: str | None = None, *, clip: bool = True, **options: Any) -> np.ndarray:
+        """Mask of the object in a box: the query is the mean colour over the box's core.
+
+        Args:
+            box: x0, y0, x1, y1 in pixels, x1 and y1 one past the last column and row, as in
+                `InstanceRecord.box`; at least partly inside the picture.
+            mode, options: as for `mask` (mode "reference" takes no `sigma`).
+            clip: leave out what lies outside the box.
+        Returns:
+            bool (H, W); see `gen2seg_runtime.queries` for what the core is.
+        Raises:
+            PromptError: no such box, or as for `mask`.
+        """
+        mode, values = self._resolve(mode, options)
+        return queries.mask_of_box(self, box, mode, values, clip)
+
+    @timed("prompt")
+    def mask_like(self, mask: Any, mode: str | None = None, **options: Any) -> np.ndarray:
+        """Mask of what has the mean colour of a mask (a scribble, a lasso, another result).
+
+        Args:
+            mask: bool (H, W), at least one pixel true.
+            mode, options: as for `mask` (mode "reference" takes no `sigma`).
+        Returns:
+            bool (H, W).
+        Raises:
+            PromptError: another shape or type, an empty mask, or as for `mask`.
+        """
+        mode, values = self._resolve(mode, options)
+        return queries.mask_of_region(self, mask, mode, values)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write this encoding as one PNG that any viewer shows.

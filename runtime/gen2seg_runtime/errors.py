@@ -58,6 +58,10 @@ class OutputExistsError(OutputError, FileExistsError):
     """The place for a result is taken, and nobody asked to overwrite it."""
 
 
+class MissingLibraryError(Gen2SegError, OSError):
+    """An optional library that was asked for is not installed; the message names it."""
+
+
 class BundleWarning(UserWarning):
     """A bundle says something this version does not know; it is kept and ignored."""
 

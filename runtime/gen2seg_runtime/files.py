@@ -52,6 +52,34 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 @contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """As `atomic_write`, for libraries that open files by name: the path of a file to write, with the suffix of
+    `path`, which replaces `path` when the block ends without an error.
+
+    Raises:
+        as `atomic_write`; and OutputError if the block wrote no file.
+    """
+    target = Path(os.path.realpath(path))
+    _check_parent(target)
+    if target.exists() and not target.is_file():
+        raise OutputError(f"{target}: exists and is not a regular file; choose another name")
+    temporary = _temporary_sibling(target).with_suffix(target.suffix)
+    try:
+        yield temporary
+        try:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise OutputError(f"{target}: nothing was written: {error}") from error
+        _replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    _sync_folder(target.parent)
+
+
+@contextmanager
 def atomic_directory(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
     """Fill a temporary folder that becomes `path` when the block ends without an error.
 

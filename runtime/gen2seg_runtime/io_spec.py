@@ -20,8 +20,8 @@ class ResizeSpec:
     "fit": as large as fits into one of `InputSpec.buckets`, the aspect ratio kept and rounded likewise (rounding
     "down", the longer side fills the bucket's if the rounded shorter one then fits); the
     rest of the bucket is filled by repeating the right and bottom edge. "fixed": exactly the size of the
-    bucket, whatever the aspect ratio. Of several buckets both take the one that the picture fills best, the
-    first of equals.
+    bucket, whatever the aspect ratio. Of several buckets both take the one that the picture fills best (of
+    equals the smallest that need not shrink it, else the largest; `preprocess.choose_bucket`).
 
     Interpolation "bilinear_antialias" is PIL's Image.resize(BILINEAR) on the uint8 picture, and
     "bilinear_antialias_float" the same filter on each channel as float32 (PIL mode F), without a rounding

@@ -6,6 +6,7 @@
 The geometry is plain arithmetic on integers, so that exporters, tests and other languages can repeat it.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,17 +37,22 @@ def plan_geometry(image_size: tuple[int, int], spec: InputSpec) -> Geometry:
 
 
 def choose_bucket(size: tuple[int, int], buckets: tuple[tuple[int, int], ...]) -> tuple[int, int]:
-    """The bucket that a picture of (height, width) `size`, fitted into it, fills best; the first of equals.
+    """The bucket that a picture of (height, width) `size`, fitted into it, fills best.
 
     The share that a picture h×w fills of a bucket H×W is min(H·w, W·h) / max(H·w, W·h), before rounding: how
-    near their aspect ratios are, whatever their sizes. It is compared in whole numbers.
+    near their aspect ratios are, whatever their sizes. It is compared in whole numbers. Of equals it is the
+    smallest that takes the picture without shrinking it, where there is none the largest; then the first.
     """
-    best, (most, whole) = buckets[0], (0, 1)
+    best: list[tuple[int, int]] = []
+    most, whole = 0, 1
     for bucket in buckets:
         low, high = sorted((bucket[0] * size[1], bucket[1] * size[0]))
         if low * whole > most * high:
-            best, (most, whole) = bucket, (low, high)
-    return best
+            best, most, whole = [], low, high
+        if low * whole == most * high:
+            best.append(bucket)
+    roomy = [bucket for bucket in best if bucket[0] >= size[0] and bucket[1] >= size[1]]
+    return min(roomy, key=math.prod) if roomy else max(best, key=math.prod)
 
 
 def _inside(size: tuple[int, int], bucket: tuple[int, int], rule: ResizeSpec) -> tuple[int, int]:

@@ -34,13 +34,15 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, limit: float | None = None) -> None:
         super().__init__()
+        self.limit = limit
         self.mix = nn.Conv2d(16, 32, 3, padding=1)
         self.paint = nn.Conv2d(32, 3 * SCALE * SCALE, 1)
 
     def forward(self, z: Tensor) -> Tensor:
-        return nn.functional.pixel_shuffle(self.paint(nn.functional.silu(self.mix(z))), SCALE)
+        x = nn.functional.pixel_shuffle(self.paint(nn.functional.silu(self.mix(z))), SCALE)
+        return x if self.limit is None else x.clamp(-self.limit, self.limit)
 
 
 def open_chain(
@@ -50,11 +52,11 @@ def open_chain(
     sizes: Sequence[tuple[int, int]] = ((48, 64),),
     architecture: Mapping[str, Any] | None = None,
 ) -> ExportModel:
-    """`architecture` may hold "seed", and "state" of the weights."""
+    """`architecture` may hold "seed", "state" of the weights, and "limit" of the colours."""
     options = dict(architecture or {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.get("seed", 0))
-        encoder, decoder = Encoder().eval(), Decoder().eval()
+        encoder, decoder = Encoder().eval(), Decoder(options.get("limit")).eval()
 
     @torch.no_grad()
     def reference(picture: Tensor) -> dict[str, Tensor]:

@@ -6,21 +6,29 @@ import shutil
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from torch import nn
 
-from gen2seg_export import control, onnx_graph, pipeline
+from gen2seg_export import cases, control, onnx_graph, pipeline
 from gen2seg_export import stages as stages_module
+from gen2seg_export.bundle_writer import write_manifest
+from gen2seg_export.cases import References
 from gen2seg_export.errors import ExportError, ParityError, WorkFolderError
-from gen2seg_export.onnx_graph import external_files, large_weights, perturb_weight, save_graph
+from gen2seg_export.external_data import external_files
+from gen2seg_export.graph_check import check_float32_graph
+from gen2seg_export.onnx_graph import GraphSpec, large_weights, perturb_weight, save_graph
 from gen2seg_export.parts import Parts
 from gen2seg_export.pipeline import ExportReport, export_bundle
+from gen2seg_export.stages import module_digest, plan_stage
 from gen2seg_runtime.backends import open_backend
 from gen2seg_runtime.bundle import Bundle
+from gen2seg_runtime.errors import BundleIntegrityError
 from gen2seg_runtime.segmenter import Segmenter
 from gen2seg_runtime.verify import verify_goldens
 
@@ -73,6 +81,7 @@ def test_goldens_hold_every_stage_but_the_last(chain_report: ExportReport):
     assert found.passed
     assert all(check.colors is not None for check in found.checks)
     assert found.checks[0].stages["encoder"].relative < 1e-5
+    assert all(0.9 < check.mask_iou <= 1 for check in found.checks if check.mask_iou is not None)
 
 
 def _damaged(report: ExportReport, folder: Path, name: str) -> Path:
@@ -82,8 +91,6 @@ def _damaged(report: ExportReport, folder: Path, name: str) -> Path:
     model = onnx.load(root / name, load_external_data=False)
     perturb_weight(model, large_weights(model)[0], 0.5, root)
     save_graph(model, root / name)
-    from gen2seg_export.bundle_writer import write_manifest
-
     manifest = Bundle.open(report.path).manifest
     write_manifest(root, manifest, manifest.goldens)
     return root
@@ -196,14 +203,118 @@ def test_a_second_run_takes_finished_stages_again(
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
-def test_other_weights_are_not_taken_again(chained: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_other_weights_and_settings_are_not_taken_again(
+    chained: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     written = _count_graphs(monkeypatch)
-    for seed in (0, 1):
+    for architecture, expected in (
+        ({"seed": 0}, list(GRAPHS)),
+        ({"seed": 1}, list(GRAPHS)),
+        ({"seed": 1, "limit": 0.1}, ["decoder.onnx"]),  # of the same weights
+        ({"seed": 1, "limit": 0.1}, []),
+    ):
+        written.clear()
+        steps: list[str] = []
         with monkeypatch.context() as patch:
             patch.setattr(pipeline, "verify_bundle", _interrupt)
             with pytest.raises(KeyboardInterrupt):
-                export_bundle(tmp_path / "b", architecture={"seed": seed}, **chained)
-    assert len(written) == 4
+                export_bundle(
+                    tmp_path / "b",
+                    architecture=architecture,
+                    progress=lambda step, _, steps=steps: steps.append(step),
+                    **chained,
+                )
+        assert written == expected
+        assert ("reference" in steps) == bool(expected)
+
+
+def test_the_digest_of_a_network_holds_its_settings():
+    def made(**settings: Any) -> nn.Module:
+        module = nn.Sequential(nn.Identity())
+        for name, value in settings.items():
+            setattr(module[0], name, value)
+        return module
+
+    plain = {"limit": None, "eps": 1e-6, "activation": nn.functional.relu, "config": GraphSpec(), "pads": (1, 2)}
+    digest = module_digest(made(**plain))
+    assert module_digest(made(**plain)) == digest
+    changes = {
+        "limit": 1.0,
+        "eps": 1e-5,
+        "activation": nn.functional.silu,
+        "config": GraphSpec(least=2),
+        "pads": (2, 1),
+    }
+    for name, value in changes.items():
+        assert module_digest(made(**{**plain, name: value})) != digest, name
+    assert module_digest(made(**plain, thing=object())) == module_digest(made(**plain, thing=object()))
+
+
+def test_networks_go_as_soon_as_their_graph_is_there(
+    chained: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real, seen = stages_module.write_graph, []
+
+    def watch(module: Any, spec: Any, path: Path) -> None:
+        assert [known() for known in seen] == [None] * len(seen)
+        seen.append(weakref.ref(module))
+        real(module, spec, path)
+
+    monkeypatch.setattr(stages_module, "write_graph", watch)
+    monkeypatch.setattr(pipeline, "verify_bundle", _interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        export_bundle(tmp_path / "b", **chained)
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize(("precision", "calibrated"), [("fp16", False), ("bf16", True)])
+def test_references_for_calibration_only_where_something_is_measured(
+    precision: str, calibrated: bool, chained: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    steps: list[tuple[str, str]] = []
+    monkeypatch.setattr(pipeline, "_write_graphs", _interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        export_bundle(tmp_path / "b", precision=precision, progress=lambda *step: steps.append(step), **chained)
+    assert any(step == "reference" and "scene-30" in case for step, case in steps) == calibrated
+
+
+def test_the_float32_graph_is_judged_for_itself(chain_report: ExportReport, tmp_path: Path):
+    model = chain.open_chain(random_weights=True)
+    [case] = [c for c in cases.plan_cases(model.input, None, None, 1) if c.kind == "golden"]
+    references = References(tmp_path / "references", "a test", model.output)
+    references.compute([case], model.reference)
+    plan = plan_stage(model.stages[0], True, False, model.input, "bf16", ("onnx",))
+    parts = Parts(tmp_path / "b")
+    with parts.hold():
+        for root, right in ((chain_report.path, True), (_damaged(chain_report, tmp_path, "encoder.onnx"), False)):
+            figures, failures = check_float32_graph(parts, plan, root / "encoder.onnx", case, references, 1)
+            assert (not failures) == right == (figures["relative"] < 1e-5)
+
+
+def test_force_records_what_the_control_did_not_see(
+    chained: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(control, "STRENGTH", 0.0)
+    report = export_bundle(tmp_path / "b", force=True, **chained)
+    verification = Bundle.open(report.path).manifest.verification
+    assert report.forced
+    assert verification["passed"] is False
+    assert all("negative control" in failure for failure in verification["failures"])
+    assert len(verification["failures"]) == 2
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((1, 16, 6, 8)), b"PK\x03\x04 no array", b""], ids=["float64", "zip", "empty"]
+)
+def test_a_golden_that_is_no_array_is_refused(array: Any, chain_report: ExportReport, tmp_path: Path):
+    root = tmp_path / "copy"
+    shutil.copytree(chain_report.path, root)
+    manifest = Bundle.open(root).manifest
+    path = root / manifest.goldens[0].stages["encoder"]
+    path.write_bytes(array) if isinstance(array, bytes) else np.save(path, array)
+    write_manifest(root, manifest, manifest.goldens)
+    with pytest.raises(BundleIntegrityError, match=r"encoder\.npy"):
+        verify_goldens(Bundle.open(root), ("onnxruntime",), threads=1)
 
 
 def _interrupt(*_args: object, **_kwargs: object) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from gen2seg_export import cli, pipeline
 from gen2seg_export.onnx_graph import large_weights
+from gen2seg_export.targets.errors import Int8RefusedError, TargetError
 from gen2seg_runtime.bundle import Bundle
 
 from .conftest import perturbed, put_graph
@@ -75,6 +76,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments: Sequence[str], message
         (["--backbone", "tiny", "--random-weights", "--height", "64"], "height and width go together"),
         (["--backbone", "tiny", "--random-weights", "--fp16", "--int8"], "--fp16 and --int8 exclude each other"),
         (["--backbone", "tiny", "--random-weights", "--target", "onnx,coreml"], "targets are onnx, openvino"),
+        (["--backbone", "tiny", "--random-weights", "--turing"], "--turing is for --target tensorrt-rtx"),
         (["--random-weights"], "--backbone"),
     ],
     ids=lambda value: str(value)[:50],
@@ -120,6 +122,23 @@ def test_force_is_exit_code_0_and_plain(faulty: Args, tmp_path: Path, capsys: py
     assert json.loads(captured.out)["forced"] is True
     assert "written by force" in captured.err
     assert Bundle.open(output).manifest.verification["forced"] is True
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(Int8RefusedError("slower here", {}), 1), (TargetError("no"), 2), (OSError(28, "No space left on device"), 2)],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_ends_an_export_is_one_line_and_a_code(
+    error: Exception, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pipeline, "export_bundle", fail)
+    assert cli.main(["--backbone", "tiny", "--random-weights", "-o", str(tmp_path / "b")]) == code
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("gen2seg-export: error: ")
 
 
 def test_an_interruption_leaves_nothing(quick: dict, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

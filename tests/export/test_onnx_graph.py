@@ -9,6 +9,7 @@ from torch import nn
 
 from gen2seg_export import onnx_graph
 from gen2seg_export.errors import ExportError
+from gen2seg_export.external_data import external_files
 from gen2seg_export.onnx_graph import GraphSpec, export_graph, large_weights, write_graph
 from gen2seg_export.source import Source
 
@@ -115,7 +116,7 @@ def test_large_weights_lie_beside_the_graph(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(onnx_graph, "EXTERNAL_ABOVE", 0)
     write_graph(module, GraphSpec(size=(32, 64)), beside)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["beside.onnx", "beside.onnx.data", "inside.onnx"]
-    assert onnx_graph.external_files(onnx.load(beside, load_external_data=False)) == ("beside.onnx.data",)
+    assert external_files(onnx.load(beside, load_external_data=False)) == ("beside.onnx.data",)
     x = np.random.default_rng(0).standard_normal((1, 3, 32, 64)).astype(np.float32)
     first, second = (
         np.asarray(onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"image": x})[0])

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+import gen2seg_kernels
 from gen2seg_export import cases, samples
 from gen2seg_export.cases import Case, References
 from gen2seg_export.errors import ExportError
@@ -128,7 +129,9 @@ def test_target_size(size: tuple[int, int], expected: tuple[int, int]):
 @pytest.mark.parametrize("interpolation", ["bilinear_antialias", "bilinear_antialias_float"])
 def test_both_ways_to_the_network_input_agree(rule: str, interpolation: str):
     resize = ResizeSpec(rule=rule, size=64, enlarge_below=64, interpolation=interpolation)
-    spec = InputSpec(resize=resize, pad=PadSpec(multiple=8), buckets=((48, 64), (64, 64), (64, 40)), color_order="BGR")
+    spec = InputSpec(
+        resize=resize, pad=PadSpec(multiple=8), buckets=((48, 64), (64, 64), (96, 128), (64, 40)), color_order="BGR"
+    )
     random = np.random.default_rng(3)
     for size in ((30, 41), (200, 311), (64, 48), (48, 64), (99, 99), (7, 150), (1, 3)):
         image = random.integers(0, 256, (*size, 3), dtype=np.uint8)
@@ -218,6 +221,35 @@ def test_a_manifest_that_lies_about_the_pixels_is_seen(change, exported: ExportR
     assert difference(got, expected, 255).relative > TOLERANCES["stored float16"].color_relative
     right = Segmenter.open(exported.path, threads=1).encode(image).colors
     assert difference(right, expected, 255).relative < TOLERANCES["stored float16"].color_relative / 2
+
+
+def test_every_bucket_is_judged_however_dear_the_network():
+    spec = InputSpec(
+        resize=ResizeSpec(rule="fit", size=128),
+        pad=PadSpec(multiple=8),
+        dynamic=False,
+        buckets=((48, 64), (96, 128), (64, 64), (128, 40)),
+    )
+    found = cases.plan_cases(spec, Cost(parameters=1, bytes=4, flops=int(5e12), size=(48, 64)), None, None)
+    assert {case.x.shape[2:] for case in found} == set(spec.buckets)
+    assert all(case.image is not None for case in found)
+    assert len({case.name for case in found}) == len(found)
+
+
+def test_a_prompt_kernel_that_differs_fails(exported: ExportReport, source: Source, tmp_path: Path, monkeypatch):
+    real = gen2seg_kernels.prompt_masks
+
+    def wrong(*arguments, **options):
+        masks = np.array(real(*arguments, **options))
+        masks[0, 0, :5] ^= True
+        return masks
+
+    pictures = _cases(exported, samples.golden_scenes()[:1])
+    references = _references(tmp_path, source.module, pictures, exported.manifest.output)
+    assert verify_bundle(exported.path, pictures, references, threads=1).passed
+    monkeypatch.setattr(gen2seg_kernels, "prompt_masks", wrong)
+    [failure] = verify_bundle(exported.path, pictures, references, threads=1).failures
+    assert "prompt kernel differs from its plain form" in failure
 
 
 def test_real_pictures_are_taken_in_turn_from_each_set(tmp_path: Path):

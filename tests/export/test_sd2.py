@@ -123,11 +123,12 @@ def test_pictures_come_in_as_the_librarys_processor_brings_them(size, fixed):
     geometry = plan_geometry(size, spec)
     assert geometry.padded == padded
     assert geometry.content == (padded[0] - padding[0], padded[1] - padding[1])
-    # PIL weighs the pixels in float64, PyTorch in float32: up to a hundredth of a grey level on noise.
+    # The library weighs the pixels in float32, PIL and the exporter's plain way in float64: up to a hundredth of a
+    # grey level on noise.
     np.testing.assert_allclose(network_input(picture, spec, geometry), expected.numpy(), atol=2e-4)
     found, content = reference_input(picture, spec)
     assert content == geometry.content
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found, expected, atol=2e-4, rtol=0)
 
 
 def test_rounding_down_is_part_of_the_manifest():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gen2seg_export.onnx_graph import GraphSpec, write_graph
+from gen2seg_export.parts import file_facts
 from gen2seg_export.precision import PrecisionReport, apply
 from gen2seg_export.source import Source
 from gen2seg_export.targets import (
@@ -64,7 +65,7 @@ def test_ir_of_a_float32_graph_is_not_rounded(toy: Path, tmp_path: Path):
     x = inputs(1, seed=8)[0]
     np.testing.assert_allclose(_run_ir(made, x), run_onnx(toy, x), atol=2e-3)
     assert told == ["reading the graph", "writing"]
-    assert made.facts["sha256"]["net.bin"] == artifact.file_digest(made.paths[1])
+    assert made.facts["sha256"]["net.bin"] == file_facts(made.paths[1])["sha256"]
     assert made.facts["inference_precision"] == "f32"
     assert made.facts["peak_memory_bytes"] > 0
     for folder in (toy.parent, tmp_path):
@@ -190,7 +191,7 @@ def test_engine_for_four_kinds_of_card(narrow: dict[str, PrecisionReport], tmp_p
     assert made.log == log
     facts = json.loads(sidecar.read_text())
     assert facts == made.facts
-    assert facts["sha256"] == artifact.file_digest(engine)
+    assert facts["sha256"] == file_facts(engine)["sha256"]
     assert facts["made_from"]["graph"] == artifact.graph_digest(graph)
     assert facts["made_from"]["sms"] == [80, 86, 89, 120]
     assert facts["made_from"]["flags"] == {"strongly_typed": True, "tf32": False, "optimization_level": 3}

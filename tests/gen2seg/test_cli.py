@@ -26,7 +26,7 @@ def assert_one_line_error(done, code=2):
 def test_help_lists_the_verbs_with_examples(run_cli):
     done = run_cli("--help")
     assert done.returncode == 0
-    for verb in ("demo", "segment", "instances", "edges", "inspect", "train", "evaluate"):
+    for verb in ("demo", "segment", "instances", "edges", "video", "inspect", "train", "evaluate"):
         assert f"  {verb} " in done.stdout
         shown = run_cli(verb, "--help")
         assert shown.returncode == 0, shown.stderr
@@ -102,6 +102,21 @@ def test_instances_writes_labels_and_coco(run_cli, photo, color_bundle, tmp_path
     assert labels.dtype == np.uint16
     assert labels[24, 20] != labels[30, 60] != 0
     json.loads((tmp_path / "out" / "photo.json").read_text())
+
+
+def test_instances_writes_the_formats_that_are_asked_for(run_cli, photo, color_bundle, tmp_path):
+    from gen2seg.commands.instances import _SUFFIXES
+    from gen2seg_runtime.formats import FORMATS, read_label_png, read_npz, read_svg
+
+    assert {kind: each.suffix for kind, each in FORMATS.items()} == _SUFFIXES
+    wanted = [option for kind in _SUFFIXES for option in ("--format", kind)]
+    done = run_cli("instances", photo, "--bundle", color_bundle, "-o", tmp_path / "out", *wanted, "--json")
+    assert done.returncode == 0, done.stderr
+    (entry,) = json.loads(done.stdout)["results"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(f"photo{s}" for s in _SUFFIXES.values())
+    labels = read_label_png(entry["labels"])
+    np.testing.assert_array_equal(read_npz(entry["npz"]).labels, labels)
+    np.testing.assert_array_equal(read_svg(entry["svg"]), labels)
 
 
 def test_edges_into_a_file_and_into_a_folder(run_cli, photo, color_bundle, tmp_path):
@@ -278,3 +293,53 @@ def test_evaluate_goes_on_with_clicks_and_distortions(run_cli, data_folder, tmp_
     again = run_cli(*arguments, "--resume")
     assert again.stdout == first.stdout
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "report/cache").rglob("*.npz")} == kept
+
+
+def test_video_draws_objects_over_a_clip(run_cli, color_bundle, tmp_path):
+    from gen2seg_runtime.stream.video import VideoFrames, write_video
+
+    with write_video(tmp_path / "clip.avi", 10) as writer:
+        for t in range(5):
+            frame = np.zeros((64, 96, 3), np.uint8)
+            frame[10:40, 5 + 5 * t : 35 + 5 * t] = (220, 40, 40)
+            writer.add(frame)
+    common = ["--bundle", color_bundle, "-o", tmp_path / "out.avi", "--json"]
+    done = run_cli("video", tmp_path / "clip.avi", *common)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["frames"], document["dropped"], document["objects"]) == (5, 0, 1)
+    assert document["seconds"]["network"] > 0
+    with VideoFrames(tmp_path / "out.avi") as video:
+        assert len(list(video)) == 5
+    done = run_cli("video", tmp_path / "clip.avi", *common, "--frames", "2")
+    assert json.loads(done.stdout)["frames"] == 2
+    for source, output in (("clip.avi", "clip.avi"), ("missing.avi", "out.avi"), ("clip.avi", "out.gif")):
+        done = run_cli("video", tmp_path / source, "--bundle", color_bundle, "-o", tmp_path / output)
+        assert_one_line_error(done)
+
+
+def test_a_camera_runs_until_it_is_interrupted(color_bundle, tmp_path, monkeypatch, capsys):
+    import gen2seg_runtime.stream.video as video_module
+    from gen2seg.cli import main
+
+    class Camera:
+        fps, count, is_camera = 10.0, None, True
+
+        def __init__(self, number):
+            assert number == 3
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def __iter__(self):
+            yield np.full((48, 64, 3), 200, np.uint8)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(video_module, "VideoFrames", Camera)
+    arguments = ["video", "3", "--bundle", str(color_bundle), "-o", str(tmp_path / "out.avi"), "--all"]
+    assert main(arguments) == 0
+    assert "1 frames (0 skipped)" in capsys.readouterr().out
+    assert (tmp_path / "out.avi").exists()

@@ -49,6 +49,7 @@ def test_json_is_one_document(capsys: pytest.CaptureFixture[str]):
     assert document["state"] == "trained"
     assert {check["backend"] for check in document["checks"]} == {"onnxruntime"}
     assert all(check["colors"]["max"] <= 3 for check in document["checks"])
+    assert all(0.9 < check["mask_iou"] <= 1 for check in document["checks"])
 
 
 def test_other_colours_are_exit_code_1(other_colors: Path, capsys: pytest.CaptureFixture[str]):

@@ -39,7 +39,7 @@ def test_every_kernel_has_every_architecture_and_its_file(compiled):
     folder, _ = compiled
     contract = read_contract(folder)
     prefixes = {name.partition("_")[0] for name in contract.kernels}
-    assert prefixes == {"loss", "prompt"}
+    assert prefixes == {"colors", "loss", "prompt"}
     for kernel in contract.kernels.values():
         assert tuple(target.sm for target in kernel.targets) == ARCHITECTURES
         assert [parameter.scratch for parameter in kernel.parameters[-2:]] == [True, True]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -155,3 +156,14 @@ def squares_file(tmp_path: Path, squares: np.ndarray) -> Path:
     path = tmp_path / "squares.png"
     Image.fromarray(squares).save(path)
     return path
+
+
+# By path: pytest's import mode "importlib" does not make neighbours importable.
+_interpreter = runpy.run_path(str(Path(__file__).parents[1] / "kernels/interpreter.py"))
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Files of Triton kernels run in a process where Triton interprets, see tests/kernels/interpreter.py."""
+    if module_path.name.endswith("_triton.py") and not _interpreter["interpreting"]():
+        return _interpreter["InterpretedFile"].from_parent(parent, path=module_path)
+    return None

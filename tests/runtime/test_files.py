@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gen2seg_runtime.errors import OutputError, OutputExistsError
-from gen2seg_runtime.files import atomic_directory, atomic_write
+from gen2seg_runtime.files import atomic_directory, atomic_path, atomic_write
 
 
 def names(folder: Path) -> list[str]:
@@ -158,3 +158,27 @@ def test_directory_refuses_what_must_not_be_replaced(tmp_path: Path, monkeypatch
         with pytest.raises(OutputError), atomic_directory(tmp_path / name, overwrite=True):
             pytest.fail("opened")
     assert names(tmp_path) == ["file", "here", "link", "real"]
+
+
+def test_a_path_for_libraries_that_open_files_by_name(tmp_path: Path):
+    target = tmp_path / "clip.avi"
+    target.write_bytes(b"old")
+    with atomic_path(target) as temporary:
+        assert temporary.suffix == ".avi"
+        temporary.write_bytes(b"new")
+        assert target.read_bytes() == b"old"
+    assert target.read_bytes() == b"new"
+
+    def fail() -> None:
+        with atomic_path(target) as temporary:
+            temporary.write_bytes(b"half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    with pytest.raises(OutputError, match="nothing was written"), atomic_path(target):
+        pass
+    with pytest.raises(OutputError, match="not a regular file"), atomic_path(tmp_path):
+        pass
+    assert target.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [target]

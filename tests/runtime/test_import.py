@@ -44,3 +44,12 @@ def test_names():
         assert getattr(gen2seg_runtime, name).__name__ == name
     with pytest.raises(AttributeError, match="nothing"):
         _ = gen2seg_runtime.nothing  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_gpu_and_doctor_need_no_training_side():
+    blocked = "; ".join(
+        f"sys.modules[{name!r}] = None" for name in ("torch", "triton", "tensorrt_rtx", "tensorrt", "cuda")
+    )
+    modules = "gen2seg_runtime.doctor, gen2seg_runtime.gpu.segmenter, gen2seg_runtime.backends.engine_chain"
+    code = f"import sys; {blocked}; import {modules}; print('onnxruntime' in sys.modules)"
+    assert run_child("-c", code).stdout.strip() == "False"

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from gen2seg.backbones import get_backbone
 from gen2seg.backbones.dino import UP, DinoNet, load_dino, random_dino
+from gen2seg.backbones.record import SEED
 from gen2seg.backbones.sd2 import TAESD, TAESD_HUB_ID, Vae, load_vae, random_vae
-from gen2seg.backbones.vit_files import SEED
 from gen2seg_export.cost import measure_cost
 from gen2seg_export.errors import ExportError
 from gen2seg_export.families.vit_spec import (

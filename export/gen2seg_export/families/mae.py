@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gen2seg.backbones import get_backbone
 from gen2seg.backbones.mae import ARCHITECTURES, MaeConfig, MaeNet, load_mae, mae_config, random_mae
-from gen2seg.backbones.vit_files import SEED
+from gen2seg.backbones.record import SEED
 from gen2seg_export.cost import measure_cost
 from gen2seg_export.errors import ExportError
 from gen2seg_export.families.vit_spec import (

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from gen2seg.backbones import get_backbone
 from gen2seg.backbones.hub import files_digest
+from gen2seg.backbones.record import SEED
 from gen2seg.backbones.sd2 import SD2, OneStep, Sd2Net, Sd2Parts, load_sd2, one_step, random_sd2
-from gen2seg.backbones.sd2.random import SEED
 from gen2seg_export.cost import measure_cost
 from gen2seg_export.errors import ExportError
 from gen2seg_export.families.vit_spec import NO_MEDICAL_USE, instance_spec, output_spec, prompt_spec

@@ -12,7 +12,7 @@ from gen2seg.backbones import get_backbone
 from gen2seg.backbones.defaults import BundleDefaults
 from gen2seg_export.cost import measure_cost
 from gen2seg_export.errors import ExportError
-from gen2seg_export.model import Cost, ExportModel, Stage
+from gen2seg_export.model import ExportModel, Stage
 from gen2seg_export.source import Source, load_source, random_source
 from gen2seg_runtime.manifest import (
     InputSpec,
@@ -62,7 +62,9 @@ def open_tiny(
     record = get_backbone("tiny")
     defaults = _defaults(record.defaults, source, settings or {})
     resize = ResizeSpec(rule="longest_side", size=defaults.size, enlarge_below=defaults.enlarge_below)
-    cost = _cost(source.module, defaults.size, record.stride)
+    # Of a 4:3 picture at full processing size.
+    height, width = (record.stride * math.ceil(part * defaults.size / record.stride) for part in (0.75, 1))
+    cost = measure_cost(source.module, [source.module], (height, width))
     return ExportModel(
         backbone="tiny",
         stages=(Stage("network", source.module),),
@@ -97,9 +99,3 @@ def _defaults(usual: BundleDefaults, source: Source, settings: Mapping[str, floa
     if not isinstance(own, Mapping):
         raise ExportError(f"metadata.bundle_defaults must be a table, got {own!r}")
     return usual.updated({**own, **settings})
-
-
-def _cost(module: nn.Module, longest: int, stride: int) -> Cost:
-    """Of a 4:3 picture at full processing size."""
-    size = (stride * math.ceil(0.75 * longest / stride), stride * math.ceil(longest / stride))
-    return measure_cost(module, [module], size)

@@ -13,7 +13,7 @@ from gen2seg_export.precision.writer import write_graph
 
 
 def write_stored_float16(graph: Graph, out: Path) -> tuple[Path, ...]:
-    """As `onnx_graph.store_weights_float16`, for graphs of any size: one weight in memory at a time.
+    """Write the graph with its large weights as float16 and a Cast behind each, one weight in memory at a time.
 
     Returns:
         The files written, the ONNX file first.

@@ -9,6 +9,7 @@ import onnx
 from onnx import NodeProto, TensorProto, helper
 
 from gen2seg_export.errors import ExportError
+from gen2seg_export.external_data import data_name
 from gen2seg_export.precision.graph import Graph
 from gen2seg_runtime.files import atomic_write
 
@@ -18,11 +19,6 @@ _ALIGNMENT = 4096  # of each weight in the data file, so that it can be mapped
 
 # initializer (its float32 value on request) -> the array to store, or None to leave it as it is
 Convert = Callable[[TensorProto, Callable[[], np.ndarray]], np.ndarray | None]
-
-
-def data_name(out: Path) -> str:
-    """The name of the file beside `out` that holds its external weights."""
-    return f"{out.name}.data"
 
 
 def write_graph(

@@ -1,7 +1,6 @@
 """What a target leaves in a bundle, and the key that says what it was made from."""
 
 import hashlib
-import json
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -11,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
+from gen2seg_export.external_data import external_files
 from gen2seg_export.targets.errors import TargetError
 
 _CHUNK = 1 << 20
@@ -49,29 +48,13 @@ def graph_digest(path: Path) -> str:
     """
     digest = hashlib.sha256()
     try:
-        _feed(digest, path)
-        for name in external_files(path):
-            _feed(digest, path.parent / name)
+        names = external_files(onnx.load(path, load_external_data=False))
+        for part in (path, *(path.parent / name for name in names)):
+            with part.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
     except OSError as error:
         raise TargetError(f"{path}: cannot be read: {error}") from error
-    return digest.hexdigest()
-
-
-def external_files(path: Path) -> tuple[str, ...]:
-    """Names of the external data files of an ONNX file."""
-    model = onnx.load(path, load_external_data=False)
-    names = (ExternalDataInfo(t).location for t in model.graph.initializer if uses_external_data(t))
-    return tuple(dict.fromkeys(names))
-
-
-def cache_key(parts: Mapping[str, Any]) -> str:
-    """SHA-256 of the parts as canonical JSON."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    _feed(digest, path)
     return digest.hexdigest()
 
 
@@ -88,9 +71,3 @@ def build_folder(out_dir: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         if made and not any(out_dir.iterdir()):
             out_dir.rmdir()
-
-
-def _feed(digest: Any, path: Path) -> None:
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)

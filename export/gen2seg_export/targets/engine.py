@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gen2seg_export.targets.artifact import Artifact, build_folder, cache_key, file_digest, graph_digest
+from gen2seg_export.parts import digest_json, file_facts
+from gen2seg_export.targets.artifact import Artifact, build_folder, graph_digest
 from gen2seg_export.targets.child import run_in_child
 from gen2seg_export.targets.engine_check import check_engine
 from gen2seg_export.targets.errors import TargetError
@@ -52,9 +53,9 @@ def make_engine(
             "target": library,
             "stage": stage,
             "precision": precision,
-            "key": cache_key(parts),
+            "key": digest_json(parts),
             "made_from": parts,
-            "sha256": file_digest(made["engine"]),
+            "sha256": file_facts(made["engine"])["sha256"],
             "checks": checks,
             "seconds": result["seconds"],
             "peak_memory_bytes": result["peak_memory_bytes"],

@@ -36,6 +36,8 @@ class Int8RefusedError(TargetError):
         figures: what was measured.
     """
 
+    exit_code = 1
+
     def __init__(self, message: str, figures: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.figures = dict(figures or {})

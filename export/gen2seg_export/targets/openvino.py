@@ -1,13 +1,13 @@
 """OpenVINO IR from a stage's graph: the plan's formats kept, or quantized to int8."""
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from gen2seg_export.targets.artifact import Artifact, build_folder, cache_key, file_digest, graph_digest
+from gen2seg_export.parts import digest_json, file_facts
+from gen2seg_export.targets.artifact import Artifact, build_folder, graph_digest
 from gen2seg_export.targets.child import run_in_child
 from gen2seg_export.targets.errors import TargetError, TargetUnavailableError
 
@@ -79,9 +79,9 @@ def build(
             "target": "openvino",
             "stage": stage,
             "precision": precision,
-            "key": cache_key(parts),
+            "key": digest_json(parts),
             "made_from": parts,
-            "sha256": {path.name: file_digest(path) for path in made},
+            "sha256": {path.name: file_facts(path)["sha256"] for path in made},
             **{name: result[name] for name in ("inference_precision", "figures", "seconds", "peak_memory_bytes")},
         }
         paths = tuple(path.replace(out_dir / path.name) for path in made)
@@ -99,4 +99,4 @@ def _save_inputs(arrays: Sequence[np.ndarray], folder: Path) -> list[Path]:
 def _digest_of(paths: Sequence[Path]) -> str | None:
     if not paths:
         return None
-    return hashlib.sha256("".join(file_digest(path) for path in paths).encode()).hexdigest()
+    return digest_json([file_facts(path)["sha256"] for path in paths])

@@ -1,6 +1,5 @@
 """Read `sd2` from a directory in the diffusers layout, or from the hub."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
 from gen2seg.backbones.hub import check_class, fill_module, read_config, read_tensors, resolve_folder, tensor_files
+from gen2seg.backbones.record import RECORD_FILE, describe_source, read_state
 from gen2seg.errors import LayoutError
 
 from .parts import Sd2Parts, Vae, check_fit, vae_scaling
@@ -22,7 +22,6 @@ from .text import TEXT_FILE, folder_text, read_text
 GEN2SEG_HUB_ID = "reachomk/gen2seg-sd"
 BASE_HUB_ID = "stabilityai/stable-diffusion-2"
 TAESD_HUB_ID = "madebyollin/taesd"
-RECORD_FILE = "gen2seg.json"  # what this project adds to the layout: whether the weights were ever trained
 
 _STEM = "diffusion_pytorch_model"
 _VAES: dict[str, type[Any]] = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
@@ -77,14 +76,14 @@ def load_sd2(
         coder, more = load_vae(TAESD_HUB_ID if vae == "taesd" else vae, allow_pickle=allow_pickle)
     text = folder_text(folder, allow_pickle) if text_embedding is None else read_text(text_embedding)
     check_fit(unet, coder, text)
-    state = _state(folder)
+    state = read_state(folder)
     return Sd2Parts(
         unet=unet,
         vae=coder,
         scheduler=steps,
         text=text,
         state=state,
-        description=_describe(source, folder) if state == "trained" else "a checkpoint that records no training",
+        description=describe_source(source, folder, state, "a diffusers checkpoint"),
         files=(*files, *more),
         folder=folder,
         warnings=step_warnings(one_step(steps)),
@@ -128,16 +127,3 @@ def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         match = _OLD_ATTENTION.fullmatch(name)
         renamed[f"{match[1]}.{_NEW_ATTENTION[match[2]]}.{match[3]}" if match else name] = value
     return renamed
-
-
-def _state(folder: Path) -> str:
-    if not (folder / RECORD_FILE).is_file():
-        return "trained"
-    state = read_config(folder, RECORD_FILE).get("state")
-    if state not in ("trained", "untrained"):
-        raise LayoutError(f"{folder / RECORD_FILE}: state must be 'trained' or 'untrained', got {json.dumps(state)}")
-    return state
-
-
-def _describe(source: str | Path, folder: Path) -> str:
-    return "a diffusers checkpoint" if folder == Path(source).expanduser() else f"{source} (hub)"

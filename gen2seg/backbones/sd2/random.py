@@ -11,6 +11,7 @@ from torch import nn
 
 from gen2seg.backbones.hub import check_class
 from gen2seg.backbones.randomize import randomize_constants
+from gen2seg.backbones.record import SEED, describe_random
 from gen2seg.errors import LayoutError
 
 from .architecture import SD2, TAESD, Sd2Architecture
@@ -19,7 +20,6 @@ from .parts import Sd2Parts, Vae, check_fit, vae_scaling
 from .scheduler import build_scheduler, one_step, step_warnings
 from .text import LENGTHS
 
-SEED = 20250
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -52,7 +52,7 @@ def random_sd2(
         scheduler=scheduler,
         text=text,
         state="untrained",
-        description=f"random weights, seed {seed}: for latency only, the colours mean nothing",
+        description=describe_random(seed),
         warnings=step_warnings(one_step(scheduler)),
     )
 

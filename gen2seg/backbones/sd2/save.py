@@ -6,9 +6,9 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
+from gen2seg.backbones.record import RECORD_FILE
 from gen2seg_runtime.files import atomic_directory
 
-from .load import RECORD_FILE
 from .parts import Sd2Parts
 from .text import TEXT_FILE
 

@@ -66,10 +66,15 @@ class ColorField:
 
 def point_mask(field: ColorField, point: Float, sigma: float, threshold: float) -> NDArray[np.bool_]:
     """Mask (H, W) of one checked point (2,) x and y; `sigma` and `threshold` as in the reference."""
+    return color_mask(field, _local_query(field, point, sigma), threshold)
+
+
+def color_mask(field: ColorField, query: Float, threshold: float) -> NDArray[np.bool_]:
+    """Mask (H, W) of one query colour (3,): everything in the reference that follows the query."""
     cut = math.floor(threshold)  # filtered values are whole
     if cut < 0:
         return np.ones((field.height, field.width), bool)
-    squared = field.squared_distance(_local_query(field, point, sigma))
+    squared = field.squared_distance(query)
     low, high = float(squared.min()), float(squared.max())
     limit = _distance_limit(low, high, cut)
     if limit is None:

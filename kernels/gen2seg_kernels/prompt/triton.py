@@ -6,20 +6,19 @@ launches the compiled kernels, and with which scratch arrays. Nothing here waits
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 import triton
 from numpy.typing import NDArray
 from triton import knobs
 
 from gen2seg_kernels.prompt import triton_variants as kernels
-from gen2seg_kernels.prompt.metric import MARGIN, MetricCut
-from gen2seg_kernels.prompt.reference import WINDOW_RADIUS, filter_tables
+from gen2seg_kernels.prompt.layout import Cut, filter_weights, point_groups, point_rows
+from gen2seg_kernels.prompt.metric import MetricCut
 from gen2seg_kernels.prompt.request import Prompt, ReferenceCut
 from gen2seg_kernels.prompt.triton_field import TILE_H, TILE_W
 from gen2seg_kernels.variants import KernelVariant
@@ -27,8 +26,6 @@ from gen2seg_kernels.variants import KernelVariant
 SCRATCH_BYTES = 512 << 20  # about the most that prompts share at a time; a single one may need more
 MOST_IN_GRID = 65535  # images, prompts or points of a launch
 MOST_PIXELS = 1 << 30  # of an image: kernels count them in 32 bits
-
-Cut = ReferenceCut | MetricCut
 
 
 def variants() -> list[KernelVariant]:
@@ -106,7 +103,7 @@ class _Work:
         with torch.cuda.device(self.colors.device) if self.colors.is_cuda else nullcontext():
             self.counts = self.zeros((len(flat) if self.counted else 1, 3), torch.int32)
             launch(kernels.PACK, colors=self.colors, pixels=self.pixels, n_pixels=self.n_pixels, n_images=n_images)
-            for first, last in _groups([len(prompt.points) for _, prompt in flat], self.room()):
+            for first, last in point_groups([len(prompt.points) for _, prompt in flat], self.room()):
                 counts = self.counts[first:last] if self.counted else self.counts
                 self.run_group(flat[first:last], out[first:last], counts)
         return out.view(torch.bool)
@@ -117,7 +114,7 @@ class _Work:
         return min(MOST_IN_GRID, SCRATCH_BYTES // (each * self.n_pixels))
 
     def run_group(self, group: list[tuple[int, Prompt]], out: torch.Tensor, counts: torch.Tensor) -> None:
-        rows, starts = _rows(group, self.cut)
+        rows, starts = point_rows(group, self.cut)
         n_points = len(rows)
         arguments = {
             "pixels": self.pixels,
@@ -189,42 +186,6 @@ def launch(variant: KernelVariant, **arguments: Any) -> None:
 @cache
 def _grid_code(rules: tuple[str, str, str]) -> list[Any]:
     return [compile(rule, "<grid>", "eval") for rule in rules]
-
-
-def _groups(lengths: list[int], room: int) -> Iterator[tuple[int, int]]:
-    """First and last + 1 of neighbours whose lengths add up to at most `room`; alone, one may be longer."""
-    first = taken = 0
-    for index, length in enumerate(lengths):
-        if index > first and taken + length > room:
-            yield first, index
-            first, taken = index, 0
-        taken += length
-    yield first, len(lengths)
-
-
-def _rows(group: list[tuple[int, Prompt]], cut: Cut) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """The kernels' `points` (see `triton_field.py`), and where each prompt's begin and the last one's end."""
-    lengths = [len(prompt.points) for _, prompt in group]
-    rows = np.zeros((sum(lengths), 8))
-    rows[:, :2] = np.concatenate([prompt.points for _, prompt in group])
-    rows[:, 2] = np.repeat([image for image, _ in group], lengths)
-    rows[:, 3] = np.concatenate([prompt.positive for _, prompt in group])
-    if isinstance(cut, ReferenceCut):
-        rows[:, 4] = cut.sigma
-    else:
-        rows[:, 4] = (0.5 * cut.distance) ** 2
-        # Less than a number is at most the one before it.
-        squares = [(share * cut.distance) ** 2 for share in (1, 1 - MARGIN, 1 + MARGIN)]
-        rows[:, 5:] = np.nextafter(squares, -np.inf)
-    return rows, np.cumsum([0, *lengths], dtype=np.int32)
-
-
-def filter_weights() -> NDArray[np.float32]:
-    """The filter's weights (783,): by squared offset in place, 0..16, then by L1 distance in colour, 0..765."""
-    offsets, space, color = filter_tables()
-    by_square = np.zeros(WINDOW_RADIUS**2 + 1, np.float32)
-    by_square[[dy * dy + dx * dx for dy, dx in offsets]] = space
-    return np.concatenate([by_square, color])
 
 
 @cache

@@ -4,16 +4,21 @@ A backend opens one stage (`stage.py`), the registry knows them by name (`regist
 composes them (`chain.py`).
 """
 
-from typing import Protocol
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from gen2seg_runtime.backends.chain import Chain
-from gen2seg_runtime.backends.registry import BACKENDS, DEFAULT_BACKEND, can_run, get_backend, open_stage
+from gen2seg_runtime.backends.choice import Choice as Choice
+from gen2seg_runtime.backends.choice import choose_backends as choose_backends
+from gen2seg_runtime.backends.registry import BACKENDS, can_run, open_stage
 from gen2seg_runtime.backends.stage import StageSession as StageSession
 from gen2seg_runtime.bundle import Bundle
-from gen2seg_runtime.manifest import StageSpec
 from gen2seg_runtime.threads import thread_count
+
+_log = logging.getLogger(__name__)
 
 
 class Backend(Protocol):
@@ -52,27 +57,37 @@ def usable_backends(bundle: Bundle) -> tuple[str, ...]:
     return tuple(name for name in available_backends() if all(can_run(name, bundle, stage) for stage in chain))
 
 
-def open_backend(bundle: Bundle, name: str = "auto", threads: int | None = None) -> Chain:
+def open_backend(
+    bundle: Bundle, name: str = "auto", threads: int | None = None, options: Mapping[str, Any] | None = None
+) -> Chain:
     """Open the networks of a bundle.
 
     Args:
         bundle: a verified bundle.
-        name: a registered name for all stages, or "auto": for each stage the backend it prefers where that can
-            run it here, else ONNX Runtime, which runs everything.
+        name: a registered name for all stages, or "auto", see `choose_backends`.
         threads: see `gen2seg_runtime.threads.thread_count`.
+        options: of the named backend, as its `BackendSpec.options` lists them.
     Raises:
-        BackendError: unknown name, a missing library or artifact, or the library refuses a model.
+        BackendError: unknown name or option, a missing library, GPU or artifact, or the library refuses a model.
+            Nothing is ever run by another backend than the named one.
     """
-    if name != "auto":
-        get_backend(name)
+    return open_chosen(bundle, choose_backends(bundle.manifest, name, options), threads, options)
+
+
+def open_chosen(
+    bundle: Bundle, choices: Sequence[Choice], threads: int | None = None, options: Mapping[str, Any] | None = None
+) -> Chain:
+    """Open each stage in the backend that was chosen for it; see `open_backend`.
+
+    Stages that all run as engines on one GPU hand their outputs on there (`engine_chain.py`).
+    """
     count = thread_count(threads)
     sessions = []
-    for stage in bundle.manifest.chain:
-        chosen = _preferred(bundle, stage) if name == "auto" else name
-        sessions.append((stage.name, open_stage(chosen, bundle, stage, count)))
+    for stage, choice in zip(bundle.manifest.chain, choices, strict=True):
+        _log.info("%s: %s", bundle.manifest.name, choice)
+        sessions.append((stage.name, open_stage(choice.backend, bundle, stage, count, options)))
+    if len(sessions) > 1 and all(BACKENDS[choice.backend].gpu for choice in choices):
+        from gen2seg_runtime.backends.engine_chain import EngineChain
+
+        return EngineChain(sessions)
     return Chain(sessions)
-
-
-def _preferred(bundle: Bundle, stage: StageSpec) -> str:
-    able = stage.backend is not None and can_run(stage.backend, bundle, stage)
-    return stage.backend if able and stage.backend is not None else DEFAULT_BACKEND

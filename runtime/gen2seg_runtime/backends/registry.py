@@ -1,48 +1,19 @@
 """The libraries that can run a stage: one dict of typed records and one look-up."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib import import_module
-from importlib.util import find_spec
+from typing import Any
 
+from gen2seg_runtime.backends.checks import first_obstacle, weights_outside
+from gen2seg_runtime.backends.providers import OPTIONS as PROVIDER_OPTIONS
+from gen2seg_runtime.backends.spec import BackendSpec, OptionsOpener, StageOpener
 from gen2seg_runtime.backends.stage import StageSession
 from gen2seg_runtime.bundle import Bundle
 from gen2seg_runtime.errors import BackendError
+from gen2seg_runtime.machine import MACHINE
 from gen2seg_runtime.manifest import StageSpec
 
-# (bundle, stage, threads) -> session
-StageOpener = Callable[[Bundle, StageSpec, int], StageSession]
-
-
-@dataclass(frozen=True)
-class BackendSpec:
-    """One library.
-
-    Attributes:
-        module, opener: where the `StageOpener` is; imported when it is asked for.
-        library: the Python module that must be installed.
-        install: how it is installed.
-        from_onnx: it runs a stage's ONNX graph; else it needs an artifact of the stage under its name.
-        external: it takes the weights of an ONNX graph also from another file.
-        lacks: formats of `PrecisionSpec.compute` that its arithmetic has not.
-    """
-
-    module: str
-    opener: str
-    library: str
-    install: str
-    from_onnx: bool
-    external: bool = False
-    lacks: tuple[str, ...] = ()
-
-    def installed(self) -> bool:
-        """Whether the library is there; it is not imported."""
-        try:
-            return find_spec(self.library) is not None
-        except (ImportError, ValueError):  # None in sys.modules is a ValueError
-            return False
-
-
+_ENGINE = "gen2seg_runtime.backends.engine_stage"
 BACKENDS = {
     "onnxruntime": BackendSpec(
         module="gen2seg_runtime.backends.onnxruntime",
@@ -52,6 +23,8 @@ BACKENDS = {
         from_onnx=True,
         external=True,
         lacks=("bfloat16",),
+        options=PROVIDER_OPTIONS,
+        options_opener="gen2seg_runtime.backends.onnxruntime_gpu:open_with_provider",
     ),
     "openvino": BackendSpec(
         module="gen2seg_runtime.backends.openvino",
@@ -59,6 +32,30 @@ BACKENDS = {
         library="openvino",
         install="pip install 'gen2seg[openvino]'",
         from_onnx=True,
+    ),
+    "tensorrt_rtx": BackendSpec(
+        module=_ENGINE,
+        opener="open_tensorrt_rtx",
+        library="tensorrt_rtx",
+        install="pip install 'gen2seg[tensorrt-rtx]'",
+        from_onnx=False,
+        options=("device_id",),
+        options_opener=f"{_ENGINE}:open_tensorrt_rtx",
+        gpu=True,
+        distributions=("tensorrt-rtx-cu13", "tensorrt-rtx-cu12", "tensorrt-rtx"),
+        also=("cuda.bindings",),
+    ),
+    "tensorrt": BackendSpec(
+        module=_ENGINE,
+        opener="open_tensorrt",
+        library="tensorrt",
+        install="pip install 'gen2seg[tensorrt]'",
+        from_onnx=False,
+        options=("device_id",),
+        options_opener=f"{_ENGINE}:open_tensorrt",
+        gpu=True,
+        distributions=("tensorrt-cu13", "tensorrt-cu12", "tensorrt"),
+        also=("cuda.bindings",),
     ),
 }
 DEFAULT_BACKEND = "onnxruntime"
@@ -75,43 +72,40 @@ def get_backend(name: str) -> BackendSpec:
     return BACKENDS[name]
 
 
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raise BackendError unless the backend takes these options."""
+    spec = get_backend(name)
+    unknown = sorted(set(options) - set(spec.options))
+    if unknown:
+        known = ", ".join(spec.options) or "none"
+        raise BackendError(f"backend {name!r} has no options {', '.join(unknown)}; it takes: {known}")
+    index = options.get("device_id", 0)
+    if isinstance(index, bool) or not isinstance(index, int) or index < 0:
+        raise BackendError(f"backend {name!r}: device_id must be a number from 0, got {index!r}")
+
+
 def can_run(name: str, bundle: Bundle, stage: StageSpec) -> bool:
-    """Whether the backend is known, its library installed, and it can run the stage with what the bundle holds."""
-    return name in BACKENDS and _obstacle(name, bundle, stage) is None
+    """Whether the backend is known and can run the stage on this machine with what the bundle holds."""
+    outside = weights_outside(bundle.manifest, stage)
+    return name in BACKENDS and first_obstacle(name, BACKENDS[name], stage, MACHINE, outside=outside) is None
 
 
-def open_stage(name: str, bundle: Bundle, stage: StageSpec, threads: int) -> StageSession:
-    """Open one stage in the backend of that name.
+def open_stage(
+    name: str, bundle: Bundle, stage: StageSpec, threads: int, options: Mapping[str, Any] | None = None
+) -> StageSession:
+    """Open one stage in the backend of that name, and in no other.
 
     Raises:
-        BackendError: unknown name, missing library or artifact, or the library refuses the model.
+        BackendError: unknown name or option, missing library, artifact or GPU, or the library refuses the model.
     """
     spec = get_backend(name)
-    obstacle = _obstacle(name, bundle, stage)
+    check_options(name, options or {})
+    obstacle = first_obstacle(name, spec, stage, MACHINE, options, weights_outside(bundle.manifest, stage))
     if obstacle is not None:
         raise BackendError(f"{bundle.root}: {obstacle}")
+    if options:
+        module, _, attribute = spec.options_opener.partition(":")
+        with_options: OptionsOpener = getattr(import_module(module), attribute)
+        return with_options(bundle, stage, threads, dict(options))
     opener: StageOpener = getattr(import_module(spec.module), spec.opener)
     return opener(bundle, stage, threads)
-
-
-def _obstacle(name: str, bundle: Bundle, stage: StageSpec) -> str | None:
-    spec = BACKENDS[name]
-    takes_graph = spec.from_onnx and (spec.external or not _has_external_data(bundle, stage))
-    if not takes_graph and name not in stage.artifacts:
-        made = ", ".join(sorted(stage.artifacts)) or "none"
-        return (
-            f"stage {stage.name!r} has no artifact for backend {name!r} (it has: {made}); "
-            f"export the bundle again with --target {name.replace('_', '-')}"
-        )
-    if stage.precision.compute in spec.lacks:
-        other = BACKENDS.get(stage.backend or "")
-        return f"stage {stage.name!r} computes in {stage.precision.compute}, which {name} has not" + (
-            f"; backend {stage.backend!r} has it: {other.install}" if other is not None else ""
-        )
-    return None if spec.installed() else f"the {name} backend needs: {spec.install}"
-
-
-def _has_external_data(bundle: Bundle, stage: StageSpec) -> bool:
-    """By the names that the exporter gives: the graph's own and a suffix."""
-    files = bundle.manifest.files
-    return any(record.role == "model_data" and record.path.startswith(f"{stage.path}.") for record in files)
