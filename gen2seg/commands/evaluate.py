@@ -32,7 +32,8 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     type=click.Path(path_type=Path),
     envvar="GEN2SEG_DATA",
     required=True,
-    help="Folder of sets: <set>/images, <set>/instances and perhaps <set>/edges. [env: GEN2SEG_DATA]",
+    help="Folder of sets: <set>/images, <set>/instances and perhaps <set>/edges; or COCO val2017 (also as <set>_exc) "
+    "or BSDS500 as published. [env: GEN2SEG_DATA]",
 )
 @click.option(
     "--system",

@@ -7,7 +7,8 @@ that from scratch at each threshold. Here the thresholds are one sequence: a low
 adding a pixel to an optimal matching takes one shortest augmenting path (the Hungarian method with Dijkstra's search:
 Edmonds and Karp 1972; Jonker and Volgenant 1987). So every matching on the way down is optimal, at the price of one.
 
-The benchmark thins each thresholded map again; that is left out, as edges come thinned.
+The benchmark thins each thresholded map again. That is left out, as edges come thinned (on pictures of BSDS500 it would
+take another 0.4 to 3 % of the pixels of `color_edges`, which count as wrong here).
 """
 
 import heapq

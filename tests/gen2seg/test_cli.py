@@ -185,6 +185,7 @@ BAD_ARGUMENTS = {
     "no data at all": ["evaluate", "--system", "rgb", "-o", "OUT/e"],
     "an unknown system": ["evaluate", "--data", "DATA", "--system", "rgb,sam", "-o", "OUT/e"],
     "an unknown set": ["evaluate", "--data", "DATA", "--system", "rgb", "--sets", "cats", "-o", "OUT/e"],
+    "an unknown distortion": ["evaluate", "--data", "DATA", "--system", "rgb", "--distort", "fog", "-o", "OUT/e"],
     "a bundle without a name": ["evaluate", "--data", "DATA", "--bundle", "BUNDLE", "-o", "OUT/e"],
 }
 
@@ -273,6 +274,25 @@ def test_evaluate_writes_the_tables(run_cli, data_folder, color_bundle, tmp_path
     assert document == json.loads((tmp_path / "report/evaluation.json").read_text())
     assert set(document["sets"]["disks"]["scores"]) == {"copy", "rgb", "rgb-best", "floodfill"}
     assert (tmp_path / "report/gallery/outlines.png").is_file()
+    assert (tmp_path / "report/edges-outlines.png").is_file()
+
+
+def test_evaluate_goes_on_with_clicks_and_distortions(run_cli, data_folder, tmp_path):
+    arguments = (
+        *("evaluate", "--data", data_folder, "--system", "rgb", "--sets", "disks", "--limit", 1, "--clicks", 3),
+        *("--centre", "centroid", "--distort", "grey,solarise", "--json", "-o", tmp_path / "report"),
+    )
+    first = run_cli(*arguments)
+    assert first.returncode == 0, first.stderr
+    document = json.loads(first.stdout)
+    assert document["protocol"]["center"] == "centroid"
+    assert len(document["clicks_over_sets"]["rgb"]) == 3
+    assert list(document["robustness"]) == ["none", "solarise", "grey"]
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "report/cache").rglob("*.npz")}
+    assert len(kept) == 3
+    again = run_cli(*arguments, "--resume")
+    assert again.stdout == first.stdout
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "report/cache").rglob("*.npz")} == kept
 
 
 def test_video_draws_objects_over_a_clip(run_cli, color_bundle, tmp_path):

@@ -82,8 +82,12 @@ class Coco(DataSet):
 
 
 def _open(path: Path) -> Any:
-    from pycocotools.coco import COCO
-
+    try:
+        from pycocotools.coco import COCO
+    except ImportError as error:
+        raise DataSetError(
+            "COCO's files need pycocotools: pip install 'gen2seg[evaluate]' or 'gen2seg[train]'"
+        ) from error
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # it reports its progress there
             return COCO(str(path))
