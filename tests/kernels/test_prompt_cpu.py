@@ -100,6 +100,16 @@ def test_unusual_sigmas(rng, sigma):
         assert_same(image, clicks(rng, 30, 40), ReferenceCut(sigma, 3))
 
 
+@pytest.mark.parametrize("distance", [1e-300, 442.0, 1e200, 1e308])
+def test_unusual_distances(rng, distance, isa):
+    for _, image in images(rng, 30, 40):
+        assert_same(image, clicks(rng, 30, 40), MetricCut(distance))
+        mask, confidence = cpu.mask_with_confidence(image, clicks(rng, 30, 40)[0], MetricCut(distance))
+        if distance > 1:  # black and white are 441.7 apart
+            assert mask.all()
+            assert distance == 442.0 or confidence == 1.0
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3, 7, 200])
 def test_threads_change_nothing(rng, threads):
     for _, image in images(rng, *BIG):
