@@ -55,11 +55,7 @@ def compile_variant(variant: KernelVariant, sm: int) -> Compiled:
         (place,): [["tt.divisibility", alignments[name]]] for place, name in enumerate(types) if alignments[name] > 1
     }
     source = ASTSource(variant.kernel, types, dict(variant.constexprs), attributes)
-    options = {
-        "num_warps": variant.num_warps,
-        "num_stages": variant.num_stages,
-        "enable_fp_fusion": variant.enable_fp_fusion,
-    }
+    options = {"num_warps": variant.num_warps, "num_stages": variant.num_stages}
     log = io.StringIO()
     with contextlib.ExitStack() as stack:
         stack.enter_context(knobs.cache.scope())
