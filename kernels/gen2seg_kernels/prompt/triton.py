@@ -17,8 +17,9 @@ import triton
 from numpy.typing import NDArray
 from triton import knobs
 
+from gen2seg_kernels.aot.grid import evaluate_grid
 from gen2seg_kernels.prompt import triton_variants as kernels
-from gen2seg_kernels.prompt.metric import MARGIN, MetricCut
+from gen2seg_kernels.prompt.metric import MARGIN, MetricCut, square_of
 from gen2seg_kernels.prompt.reference import WINDOW_RADIUS, filter_tables
 from gen2seg_kernels.prompt.request import Prompt, ReferenceCut
 from gen2seg_kernels.prompt.triton_field import TILE_H, TILE_W
@@ -180,15 +181,14 @@ class _Work:
 
 
 def launch(variant: KernelVariant, **arguments: Any) -> None:
-    """Runs a kernel on those of the arguments that it has, on the grid that its variant states."""
+    """Runs a kernel on those of the arguments that it has, on the grid that its variant states.
+
+    Raises:
+        LaunchError: a GPU takes no grid of that size (a prompt of over 65,535 points).
+    """
     own = {name: arguments[name] for name, kind in variant.signature.items() if kind != "constexpr"}
-    grid = tuple(eval(code, {"cdiv": triton.cdiv}, own) for code in _grid_code(variant.grid))
+    grid = evaluate_grid(variant.grid, own)
     variant.kernel[grid](**own, **variant.constexprs, num_warps=variant.num_warps, num_stages=variant.num_stages)
-
-
-@cache
-def _grid_code(rules: tuple[str, str, str]) -> list[Any]:
-    return [compile(rule, "<grid>", "eval") for rule in rules]
 
 
 def _groups(lengths: list[int], room: int) -> Iterator[tuple[int, int]]:
@@ -212,10 +212,9 @@ def _rows(group: list[tuple[int, Prompt]], cut: Cut) -> tuple[NDArray[np.float64
     if isinstance(cut, ReferenceCut):
         rows[:, 4] = cut.sigma
     else:
-        rows[:, 4] = (0.5 * cut.distance) ** 2
-        # Less than a number is at most the one before it.
-        squares = [(share * cut.distance) ** 2 for share in (1, 1 - MARGIN, 1 + MARGIN)]
-        rows[:, 5:] = np.nextafter(squares, -np.inf)
+        squares = [square_of(share * cut.distance) for share in (0.5, 1, 1 - MARGIN, 1 + MARGIN)]
+        rows[:, 4] = squares[0]
+        rows[:, 5:] = np.nextafter(squares[1:], -np.inf)  # less than a number is at most the one before it
     return rows, np.cumsum([0, *lengths], dtype=np.int32)
 
 
