@@ -11,6 +11,7 @@ from gen2seg_kernels.prompt import cpu, plain
 from gen2seg_kernels.prompt.metric import MetricCut
 from gen2seg_kernels.prompt.reference import filter_tables
 from gen2seg_kernels.prompt.request import ReferenceCut, check_prompt
+from gen2seg_kernels.threads import thread_count
 
 native = pytest.importorskip("gen2seg_kernels._native", reason="the package was installed without its C extension")
 
@@ -122,7 +123,8 @@ def test_threads_change_nothing(rng, threads):
 def test_the_environment_sets_the_threads(monkeypatch):
     image = np.zeros((4, 4, 3), np.uint8)
     monkeypatch.setenv("GEN2SEG_NUM_THREADS", "2")
-    prompt_mask(image, [(0, 0)])
+    assert thread_count() == 2
+    assert thread_count(3) == 3
     monkeypatch.setenv("GEN2SEG_NUM_THREADS", "many")
     with pytest.raises(ValueError, match="GEN2SEG_NUM_THREADS must be a positive whole number, got 'many'"):
         prompt_mask(image, [(0, 0)])
