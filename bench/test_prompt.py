@@ -142,6 +142,12 @@ def _skip_reason(name: str, size: Size, prompts: int, full: bool) -> str | None:
     return None
 
 
+def assert_alike(name: str, mask: np.ndarray, expected: np.ndarray) -> None:
+    # One click may have many.
+    allowed = MOST_DIFFERENT * mask.size * (0 if name.startswith("ours") else 10)
+    assert np.count_nonzero(mask != expected) <= allowed
+
+
 def _skip_or_note(table: Table, case: str, name: str, reason: str | None) -> None:
     if reason is not None:
         if reason != "only with --full":
@@ -176,9 +182,7 @@ def test_one_click(benchmark, request, table: Table, name: str, kind: str, size:
     if benchmark.stats:
         _note(table, case, name, list(benchmark.stats.stats.data), memory, size[0] * size[1])
     for i, mask in enumerate(masks[:CLICKS]):
-        different = np.count_nonzero(mask != prompt_mask(images[i % len(images)], points[i : i + 1]))
-        # One click may have many.
-        assert different <= MOST_DIFFERENT * mask.size * (0 if name.startswith("ours") else 10)
+        assert_alike(name, mask, prompt_mask(images[i % len(images)], points[i : i + 1]))
     assert len(masks) >= CLICKS or not benchmark.enabled
 
 
@@ -193,11 +197,13 @@ def test_many_prompts(benchmark, request, table: Table, name: str, size: Size, p
     (image,), points = _colors("noisy", size, request), _points(size, prompts)
     colors = prepare_colors(image) if name == "ours" else image
     WAYS[name].run(colors, points if name == "torch.compile" else points[:1])
-    benchmark.pedantic(WAYS[name].run, args=(colors, points), rounds=3 if name.startswith("ours") else 1)
+    masks = benchmark.pedantic(WAYS[name].run, args=(colors, points), rounds=3 if name.startswith("ours") else 1)
     memory = peak_growth(lambda: WAYS[name].run(colors, points)) if name.startswith("ours") else None
     if benchmark.stats:
         seconds = float(np.median(benchmark.stats.stats.data))
         _note(table, case, name, [seconds], memory, prompts * size[0] * size[1])
+    for i in range(0, prompts, max(1, prompts // 8)):
+        assert_alike(name, masks[i], prompt_mask(image, points[i : i + 1]))
 
 
 @pytest.mark.parametrize("mode", ["metric", "metric, not connected"])

@@ -1,11 +1,12 @@
 """Sends the launches of Triton kernels to files compiled ahead of time: the same host code, the same tensors."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+from bench.gpu_check.checks import Check
 from gen2seg_kernels.aot.contract import Target
 from gen2seg_kernels.aot.errors import LaunchError
 from gen2seg_kernels.aot.grid import evaluate_rule, names_in_rule
@@ -18,6 +19,21 @@ _TYPES = {
     **{torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.float32: "*fp32", torch.float64: "*fp64"},
     **{torch.uint8: "*u8", torch.int32: "*i32", torch.int64: "*i64", torch.bool: "*i1"},
 }
+
+
+def check_all_run(
+    kernels: CompiledKernels, variants: Sequence[KernelVariant], stream: Any, parity: Callable[[], Iterable[Check]]
+) -> list[Check]:
+    """The checks of `parity` with every launch through compiled files, and whether each of these was launched.
+
+    Args:
+        kernels, variants, stream: see `launching_compiled`.
+        parity: makes the checks.
+    """
+    with launching_compiled(kernels, variants, stream) as ran:
+        checks = list(parity())
+    missed = sorted({variant.name for variant in variants} - ran)
+    return [*checks, Check("compiled kernels that nothing launched", len(missed), 0.0, ", ".join(missed))]
 
 
 @contextmanager

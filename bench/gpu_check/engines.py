@@ -29,7 +29,7 @@ _ONNX_NAME = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 
 
 def check_bundle(folder: Path, load: Any = import_module) -> Iterator[Check]:
-    """One check per engine: how many of the graph's narrow products run in float32.
+    """For each engine: how many of the graph's narrow products run in float32; it fails if none can be judged.
 
     Args:
         folder: a bundle with `engines/*.engine`, each with the JSON record of its build beside it.
@@ -42,11 +42,15 @@ def check_bundle(folder: Path, load: Any = import_module) -> Iterator[Check]:
             yield Check(f"{path.name}: graphs missing", 1, 0, "the graph that it was made from is not in the bundle")
             continue
         layers = read_layers(load(LIBRARIES[record["target"]]), path)
-        wide, unmatched = wider_than_planned(layers, planned_products(graph))
+        planned = planned_products(graph)
+        wide, unmatched = wider_than_planned(layers, planned)
         detail = f"{len(layers)} layers read"
         if unmatched:
             detail += f"; {len(unmatched)} products not found in the engine's names, thus not judged"
         yield Check(f"{path.name}: products wider than planned", len(wide), 0, "; ".join([detail, *wide]))
+        narrow = {name for name, kind in planned.items() if kind != "float32"}
+        if narrow and narrow <= set(unmatched):
+            yield Check(f"{path.name}: narrow products judged", 1, 0, f"none of {len(narrow)}: no layer names any")
 
 
 def read_layers(trt: Any, path: Path) -> list[dict[str, Any]]:

@@ -17,8 +17,12 @@ from gen2seg_kernels.prompt.request import Prompt, ReferenceCut, check_prompt
 REFERENCE = 2e-5  # of all pixels: where similarity x 255 lies within rounding of a whole number
 METRIC = 0.0
 
-Masks = Callable[[Tensor, Sequence[Prompt], Any], Tensor]  # as `gen2seg_kernels.prompt.triton.masks`
+# As the functions of `gen2seg_kernels.prompt.triton`: masks, masks_batch, mask_with_confidence.
+Masks = Callable[[Tensor, Sequence[Prompt], Any], Tensor]
+MasksOfBatch = Callable[[Tensor, Sequence[Sequence[Prompt]], Any], Tensor]
+Confident = Callable[[Tensor, Prompt, MetricCut], tuple[Tensor, float]]
 Image = NDArray[np.uint8]
+CUTS = (ReferenceCut(), REFERENCE), (MetricCut(connected=True), METRIC), (MetricCut(connected=False), METRIC)
 
 
 def images(size: tuple[int, int]) -> Iterator[tuple[str, Image]]:
@@ -59,8 +63,7 @@ def check(
         inputs: named images, see `images`.
         prompts_of: the prompts for an image of a height and width.
     """
-    cuts = (ReferenceCut(), REFERENCE), (MetricCut(connected=True), METRIC), (MetricCut(connected=False), METRIC)
-    for cut, allowed in cuts:
+    for cut, allowed in CUTS:
         different, pixels, unequal = 0, 0, []
         for title, image in inputs:
             prompts = prompts_of(*image.shape[:2])
@@ -75,6 +78,35 @@ def check(
             different += wrong
             pixels += got.numel()
         yield Check(f"prompt, {cut}: share of different pixels", different / pixels, allowed, "; ".join(unequal))
+
+
+def check_batch(masks: MasksOfBatch, device: str, inputs: Sequence[Image]) -> Iterator[Check]:
+    """Several images of one size at once, each with prompts of its own: the share of pixels that differ."""
+    prompts = clicks(*inputs[0].shape[:2])
+    shared = [prompts[first :: len(inputs)] for first in range(len(inputs))]
+    for cut, allowed in CUTS:
+        got = masks(torch.from_numpy(np.stack(inputs)).to(device), shared, cut).cpu().numpy()
+        wanted = np.concatenate([_expected(image, own, cut) for image, own in zip(inputs, shared, strict=True)])
+        yield Check(
+            f"prompt, {len(inputs)} images at once, {cut}: share of different pixels", _share(got, wanted), allowed
+        )
+
+
+def check_confidence(confident: Confident, device: str, inputs: Sequence[tuple[str, Image]]) -> Iterator[Check]:
+    """Mode metric with confidence: how many clicks have another mask or another confidence."""
+    for cut in (MetricCut(connected=True), MetricCut(connected=False)):
+        unequal = []
+        for title, image in inputs:
+            for prompt in clicks(*image.shape[:2]):
+                mask, sure = confident(torch.from_numpy(image).to(device), prompt, cut)
+                expected, wanted = plain.mask_with_confidence(image, prompt, cut)
+                if sure != wanted or not np.array_equal(mask.cpu().numpy(), expected):
+                    unequal.append(f"{title}: {sure:.6f} in place of {wanted:.6f}")
+        yield Check(f"prompt, {cut}: clicks with another confidence", len(unequal), 0.0, "; ".join(unequal))
+
+
+def _share(got: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> float:
+    return 1.0 if got.shape != wanted.shape else float((got != wanted).mean())
 
 
 def _expected(image: Image, prompts: Sequence[Prompt], cut: ReferenceCut | MetricCut) -> NDArray[np.bool_]:

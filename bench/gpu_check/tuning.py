@@ -1,6 +1,6 @@
 """`make gpu-check TUNE=1`: times candidates for the loss's tiles on this card and writes the best into the table."""
 
-import re
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from gen2seg_kernels.loss.config import LossConfig
 from gen2seg_kernels.loss.tiles import Tiles
 
 INSTANCES = (20, 400)
+LINE = 120  # characters of the longest line of source
 
 # As `gen2seg_kernels.loss.triton.loss_and_grad`, whose keyword `tiles` is what is tried.
 TiledLoss = Callable[..., Any]
@@ -51,25 +52,33 @@ def combine(timed: list[tuple[Tiles, float]]) -> Tiles:
 
 
 def write_entry(capability: int, tiles: Tiles, path: Path = Path(table.__file__)) -> str:
-    """Puts an entry into the table's source, in place of the one for this capability; returns the line."""
-    default = Tiles()
-    sizes = [
-        f"{f.name}={getattr(tiles, f.name)!r}"
-        for f in fields(tiles)
-        if getattr(tiles, f.name) != getattr(default, f.name)
-    ]
-    line = f"    {capability}: Tiles({', '.join(sizes)}),"
+    """Writes the table's source anew with another entry, laid out as `ruff format` does; returns the entry.
+
+    Raises:
+        ValueError: `path` holds no table.
+    """
     source = path.read_text()
     head, opening, rest = source.partition("TABLE: dict[int, Tiles] = {\n")
-    body, closing, tail = rest.partition("\n}\n")
+    _, closing, tail = rest.partition("\n}\n")
     if not opening or not closing:
         raise ValueError(f"{path}: holds no table of tiles")
-    lines = [old for old in body.split("\n") if not re.match(rf"\s*{capability}:", old)]
-    lines = sorted([*lines, line], key=lambda text: int(text.strip().partition(":")[0]))
+    entries = {**table.TABLE, capability: tiles}
+    body = "\n".join(_entry(known, entries[known]) for known in sorted(entries))
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(head + opening + "\n".join(lines) + closing + tail)
+    temporary.write_text(head + opening + body + closing + tail)
     temporary.replace(path)
-    return line.strip()
+    return _entry(capability, tiles).strip()
+
+
+def _entry(capability: int, tiles: Tiles) -> str:
+    changed = {f.name: getattr(tiles, f.name) for f in fields(tiles) if getattr(tiles, f.name) != f.default}
+    sizes = [f"{name}={json.dumps(value)}" for name, value in changed.items()]
+    line = f"    {capability}: Tiles({', '.join(sizes)}),"
+    if len(line) <= LINE:
+        return line + ("" if tiles.measured_on else "  # untuned")
+    inner = f"        {', '.join(sizes)}"
+    lines = [inner] if len(inner) <= LINE else [f"        {size}," for size in sizes]
+    return "\n".join([f"    {capability}: Tiles(", *lines, "    ),"])
 
 
 def tune(loss: TiledLoss, card: Card, device: str, timer: Timer, size: tuple[int, int] = (480, 640)) -> Tiles:

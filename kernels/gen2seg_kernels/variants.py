@@ -22,7 +22,6 @@ class KernelVariant:
         num_warps: warps of a program.
         num_stages: depth of software pipelining.
         doc: what it computes, in a line.
-        enable_fp_fusion: whether a product and a sum may become one fused operation with one rounding.
         architectures: the compute capabilities (75, 80, ...) it is for; None = all. Variants of one name for different
             architectures differ in constants, grid and warps only.
     """
@@ -35,5 +34,4 @@ class KernelVariant:
     num_warps: int = 4
     num_stages: int = 2
     doc: str = ""
-    enable_fp_fusion: bool = True
     architectures: tuple[int, ...] | None = None

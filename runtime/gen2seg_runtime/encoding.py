@@ -231,7 +231,10 @@ class Encoding:
         place = check_prompt([point], None, self.size)
         if after is None:
             mode, values = self._resolve(mode, options)
-            state = prompt_start(self._prepare(mode), mode=mode, **values)
+            try:
+                state = prompt_start(self._prepare(mode), mode=mode, **values)
+            except (ValueError, TypeError) as error:
+                raise PromptError(str(error)) from error
             after = Refinement((), (), mode, self.size, state)
         elif mode is not None or options:
             raise PromptError("mode and options are those of the first click; a later one cannot change them")

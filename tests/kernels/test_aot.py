@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from gen2seg_kernels.aot import resources
 from gen2seg_kernels.aot.__main__ import main
-from gen2seg_kernels.aot.architectures import ARCHITECTURES, fitting_architecture
+from gen2seg_kernels.aot.architectures import ARCHITECTURES, fitting_architecture, is_exact
 from gen2seg_kernels.aot.build import build
 from gen2seg_kernels.aot.compile import compile_variant
 from gen2seg_kernels.aot.contract import Contract, read_contract, read_cubin
@@ -142,6 +142,8 @@ def test_a_kernel_left_out_is_named(toy):
 def test_unknown_kernels_are_refused(toy, tmp_path):
     with pytest.raises(KernelBuildError, match=r"unknown kernels \['toy_tale'\]; known: toy_scale"):
         build([toy], ARCHS, tmp_path, names=["toy_tale"])
+    with pytest.raises(KernelBuildError, match=r"none of toy_scale is for \(\)"):
+        build([toy], (), tmp_path)
 
 
 def test_the_gate_sees_spills_growth_and_absence(built):
@@ -166,14 +168,15 @@ def test_spills_are_never_guessed():
         read_usage("Used 40 registers")
 
 
-def test_command_line(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr(resources.TABLE.__class__, "write_text", lambda *_: pytest.fail("no table was asked for"))
+def test_command_line(toy, tmp_path):
+    before = resources.TABLE.read_bytes()
     done = CliRunner().invoke(main, ["--module", toy, "--arch", "sm_86,75", "--jobs", "1", "-o", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     assert {"sm_75", "sm_86"} <= set(re.findall(r"sm_\d+", done.output))
     assert "1 kernels, 2 files, 0 bytes spilled" in done.output
     assert (tmp_path / "out" / "toy_scale.sm_86.cubin").is_file()
     assert CliRunner().invoke(main, ["--arch", "70", "-o", "x"]).exit_code == 2
+    assert resources.TABLE.read_bytes() == before  # it was not asked for
 
 
 def test_grid_rules():
@@ -205,7 +208,7 @@ def test_grid_rules():
 
 
 def test_which_file_a_device_runs():
-    compiled = [(sm, sm >= 90) for sm in ARCHITECTURES]
+    compiled = [(sm, is_exact(sm)) for sm in ARCHITECTURES]
     assert {sm: fitting_architecture(sm, compiled) for sm in ARCHITECTURES} == {sm: sm for sm in ARCHITECTURES}
     assert fitting_architecture(88, compiled) == 86  # desktop: the nearest below of the same major
     assert fitting_architecture(121, compiled) is None  # sm_120a runs on 12.0 only

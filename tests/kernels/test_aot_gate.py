@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("triton")
 pytest.importorskip("torch")
 
-from gen2seg_kernels.aot.architectures import ARCHITECTURES
+from gen2seg_kernels.aot.architectures import ARCHITECTURES, is_exact
 from gen2seg_kernels.aot.contract import read_contract, read_cubin
 from gen2seg_kernels.aot.resources import complaints, read_table
 
@@ -45,3 +45,4 @@ def test_every_kernel_has_every_architecture_and_its_file(compiled):
         assert [parameter.scratch for parameter in kernel.parameters[-2:]] == [True, True]
         for target in kernel.targets:
             read_cubin(folder, target)  # checks the digest
+            assert target.exact == is_exact(target.sm)

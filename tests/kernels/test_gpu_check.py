@@ -3,6 +3,8 @@
 import hashlib
 import json
 import runpy
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -78,6 +80,43 @@ def test_parity_finds_a_wrong_mask():
     assert run(True) == [False, False, False]
 
 
+def test_parity_finds_a_wrong_batch():
+    images = [image for title, image in prompt_parity.images((24, 32)) if image.shape == (24, 32, 3)]
+    assert len(images) > 1
+
+    def run(order):
+        def masks(colors, prompts, cut):
+            return torch.from_numpy(
+                np.concatenate(
+                    [plain.masks(colors[i].numpy(), own, cut) for i, own in zip(order, prompts, strict=True)]
+                )
+            )
+
+        return [check.passed for check in prompt_parity.check_batch(masks, "cpu", images)]
+
+    assert run(range(len(images))) == [True] * 3
+    assert run([0] * len(images)) == [False] * 3
+
+
+def test_parity_finds_a_wrong_confidence():
+    inputs = list(prompt_parity.images((24, 32)))
+
+    def run(wrong):
+        def confident(colors, prompt, cut):
+            mask, sure = plain.mask_with_confidence(colors.numpy(), prompt, cut)
+            return torch.from_numpy(mask), sure * wrong
+
+        return [check.passed for check in prompt_parity.check_confidence(confident, "cpu", inputs)]
+
+    assert run(1.0) == [True, True]
+    assert run(0.999) == [False, False]
+
+
+def test_a_card_that_no_file_fits_does_not_pass(capsys):
+    assert not command.check_compiled(replace(CARD, capability=121), lambda: pytest.fail("there is nothing to launch"))
+    assert "runs on sm_121: NOT checked" in capsys.readouterr().out
+
+
 def test_times_name_the_bandwidth():
     def once(call):
         call()
@@ -115,6 +154,23 @@ def test_tuning_writes_the_entry_of_the_card_only(tmp_path):
         tuning.write_entry(capability, chosen, path)
         table = {known: vars(entry) for known, entry in runpy.run_path(str(path))["TABLE"].items()}
         assert table == {known: vars(entry) for known, entry in {**tiles.TABLE, capability: chosen}.items()}
+        assert path.read_text().count("# untuned") == source.count("# untuned") - (capability in tiles.TABLE)
+
+
+@pytest.mark.parametrize("name", ["short", "a name of some length " * 2, "a name too long for any one line " * 3])
+def test_a_tuned_table_is_laid_out_as_all_source(tmp_path, monkeypatch, name):
+    path = tmp_path / "tiles.py"
+    path.write_text(Path(tiles.__file__).read_text())
+    chosen = Tiles(sum_pixels=512, sum_rows=2, mean_pixels=64, pixel_block=1024, pixel_warps=8, measured_on=name)
+    tuning.write_entry(86, chosen, path)
+    monkeypatch.setitem(tiles.TABLE, 86, chosen)
+    tuning.write_entry(89, chosen, path)  # beside an entry of several lines
+    table = runpy.run_path(str(path))["TABLE"]
+    assert vars(table[86]) == vars(table[89]) == vars(chosen)
+    pytest.importorskip("ruff")
+    command = [sys.executable, "-m", "ruff", "format", "--diff", "--line-length=120", "--isolated", path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.fixture
@@ -177,6 +233,13 @@ def test_a_silently_wide_layer_is_named(bundle):
     assert not check.passed
     assert "/conv/Conv: planned float16, runs float32" in check.detail
     assert "1 products not found" in check.detail
+
+
+def test_an_engine_whose_names_fit_none_is_not_judged(bundle):
+    wide, judged = engines.check_bundle(bundle, fake_library([layer("kernel 1", "FP16"), layer("/y/MatMul", "FP32")]))
+    assert wide.passed
+    assert not judged.passed
+    assert "none of 1" in judged.detail
 
 
 def test_engines_that_tell_nothing_are_refused(bundle):

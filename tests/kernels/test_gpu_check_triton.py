@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("triton")
 
 from bench.gpu_check import loss_parity, prompt_parity  # noqa: E402
-from bench.gpu_check.compiled import launching_compiled  # noqa: E402
+from bench.gpu_check.compiled import check_all_run, launching_compiled  # noqa: E402
 from gen2seg_kernels.aot.contract import Target  # noqa: E402
 from gen2seg_kernels.aot.errors import LaunchError  # noqa: E402
 from gen2seg_kernels.loss import triton as loss_triton  # noqa: E402
@@ -63,11 +63,21 @@ def test_every_launch_of_prompting_is_compiled_with_its_grid():
     variants = prompt_triton.variants()
     fake = FakeKernels(variants)
     colors, prompts = torch.zeros((20, 90, 3), dtype=torch.uint8), prompt_parity.clicks(20, 90)
-    with launching_compiled(fake, variants, lambda: 7) as ran:  # type: ignore[arg-type]
+
+    def masks():
         for cut in (ReferenceCut(), MetricCut()):
             prompt_triton.masks(colors, prompts, cut)
+        return []
+
+    def all_of_it():
         prompt_triton.mask_with_confidence(colors, prompts[0], MetricCut())
-    assert ran == set(fake.variants)
+        return masks()
+
+    (check,) = check_all_run(fake, variants, lambda: 7, masks)  # type: ignore[arg-type]
+    assert not check.passed
+    assert check.detail == "prompt_join_counted, prompt_near_range"
+    (check,) = check_all_run(fake, variants, lambda: 7, all_of_it)  # type: ignore[arg-type]
+    assert check.passed
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)

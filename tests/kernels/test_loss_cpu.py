@@ -223,6 +223,13 @@ def test_arrays_need_not_be_contiguous(rng):
     assert np.array_equal(grad, expected[1])
 
 
+def test_arrays_need_not_be_aligned(rng):
+    pred, labels = random_case(rng)
+    moved = [np.frombuffer(b"." + a.tobytes(), a.dtype, a.size, 1).reshape(a.shape) for a in (pred, labels)]
+    assert not any(array.flags.aligned for array in moved)
+    assert run(*moved)[0] == run(pred, labels)[0]
+
+
 def test_other_python_threads_go_on(rng):
     pred, labels = random_case(rng, 1000, batch=1, size=(400, 400))
     began, ended = threading.Event(), threading.Event()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gen2seg_kernels import prompt_mask, prompt_mask_with_confidence, prompt_masks, prompt_masks_batch
+from gen2seg_kernels import prepare_colors, prompt_mask, prompt_mask_with_confidence, prompt_masks, prompt_masks_batch
 
 COLORS = np.zeros((6, 8, 3), np.uint8)
 
@@ -112,3 +112,5 @@ def test_a_batch_of_arrays():
         prompt_masks_batch(batch, [[], []], labels=[None] * 3)
     with pytest.raises(ValueError, match=r"\(B, H, W, 3\) with at least one pixel, got \(6, 8, 3\)"):
         prompt_masks_batch(COLORS, [[]])
+    with pytest.raises(TypeError, match=r"\(B, H, W, 3\) uint8, got prepared colours"):
+        prompt_masks_batch(prepare_colors(COLORS), [[]])  # type: ignore[type-var]

@@ -11,6 +11,7 @@ from gen2seg_kernels.prompt import cpu, plain
 from gen2seg_kernels.prompt.metric import MetricCut
 from gen2seg_kernels.prompt.reference import filter_tables
 from gen2seg_kernels.prompt.request import ReferenceCut, check_prompt
+from gen2seg_kernels.threads import thread_count
 
 native = pytest.importorskip("gen2seg_kernels._native", reason="the package was installed without its C extension")
 
@@ -100,6 +101,16 @@ def test_unusual_sigmas(rng, sigma):
         assert_same(image, clicks(rng, 30, 40), ReferenceCut(sigma, 3))
 
 
+@pytest.mark.parametrize("distance", [1e-300, 442.0, 1e200, 1e308])
+def test_unusual_distances(rng, distance, isa):
+    for _, image in images(rng, 30, 40):
+        assert_same(image, clicks(rng, 30, 40), MetricCut(distance))
+        mask, confidence = cpu.mask_with_confidence(image, clicks(rng, 30, 40)[0], MetricCut(distance))
+        if distance > 1:  # black and white are 441.7 apart
+            assert mask.all()
+            assert distance == 442.0 or confidence == 1.0
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3, 7, 200])
 def test_threads_change_nothing(rng, threads):
     for _, image in images(rng, *BIG):
@@ -112,7 +123,8 @@ def test_threads_change_nothing(rng, threads):
 def test_the_environment_sets_the_threads(monkeypatch):
     image = np.zeros((4, 4, 3), np.uint8)
     monkeypatch.setenv("GEN2SEG_NUM_THREADS", "2")
-    prompt_mask(image, [(0, 0)])
+    assert thread_count() == 2
+    assert thread_count(3) == 3
     monkeypatch.setenv("GEN2SEG_NUM_THREADS", "many")
     with pytest.raises(ValueError, match="GEN2SEG_NUM_THREADS must be a positive whole number, got 'many'"):
         prompt_mask(image, [(0, 0)])

@@ -96,6 +96,8 @@ def test_it_cannot_be_changed(kernels):
     assert ready.shape == (3, 4, 3)
     with pytest.raises(AttributeError, match="cannot be changed"):
         ready.shape = (1, 1, 3)
+    with pytest.raises(AttributeError, match="cannot be changed"):
+        del ready.field
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(ready)
 
@@ -138,3 +140,23 @@ def test_a_refinement_is_checked(kernels):
         prompt_refine(state, (1, 1), 2)
     with pytest.raises(ValueError, match="outside the image"):
         prompt_refine(state, (9, 1))
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        state.options["sigma"] = 0.5  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"mode": "nearest"}, ValueError),
+        ({"sigma": 0}, ValueError),
+        ({"mode": "metric", "distance": "far"}, TypeError),
+        ({"threads": 0}, ValueError),
+        ({"labels": [0]}, TypeError),  # each click has its own
+        ({"thresold": 5}, TypeError),
+    ],
+)
+@pytest.mark.parametrize("ready", [False, True])
+def test_options_are_checked_before_the_first_click(options, error, ready):
+    colors = np.zeros((3, 4, 3), np.uint8)
+    with pytest.raises(error):
+        prompt_start(prepare_colors(colors) if ready else colors, **options)

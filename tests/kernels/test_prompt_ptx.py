@@ -27,6 +27,8 @@ def operations(variant):
         # Products that are summed round by themselves; a `mul` without `.rn` might be fused by the assembler.
         (variants.FILTER, {"mul.rn.ftz.f32", "div.rn.f32"}, {"fma.rn.f32", "mul.f32"}),
         (variants.NEAR, {"mul.rn.f64"}, {"fma.rn.f64", "mul.f64"}),
+        # Its one fused operation adds to a product with a power of two, which is exact.
+        (variants.RANGE, {"mul.rn.f64", "div.rn.f64"}, set()),
         (variants.SIMILARITY, {"mul.rn.f64", "sqrt.rn.f64", "div.rn.f64"}, {"fma.rn.f64"}),
         (variants.LIMIT, {"sqrt.rn.f64", "div.rn.f64"}, set()),
         (variants.QUERY, {"mul.rn.f64", "div.rn.f64"}, set()),

@@ -49,6 +49,7 @@ def test_what_does_not_fit_is_refused(encoding: Encoding):
     for wrong, message in (
         (lambda: encoding.refine((10, 10), 2), "label must be 1"),
         (lambda: encoding.refine((100, 10)), "outside the image"),
+        (lambda: encoding.refine((10, 10), mode="metric", distance=-1.0), "distance must be positive"),
         (lambda: encoding.refine((10, 10), after=first, mode="metric"), "those of the first click"),
         (lambda: encoding.refine((10, 10), after=first, distance=3.0), "those of the first click"),
         (lambda: encoding.refine((10, 10), distance="far"), "distance"),

@@ -11,7 +11,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedC
 from rich.table import Table
 
 from gen2seg_kernels.aot.architectures import ARCHITECTURES
-from gen2seg_kernels.aot.build import build
+from gen2seg_kernels.aot.build import build, write_file
 from gen2seg_kernels.aot.contract import Contract
 from gen2seg_kernels.aot.discover import all_variants, kernels_left_out, triton_modules
 from gen2seg_kernels.aot.resources import TABLE, complaints, read_table, table_text
@@ -55,7 +55,7 @@ def main(
         raise click.ClickException(str(error)) from error
     _print_table(contract)
     if update_table:
-        TABLE.write_text(table_text(contract))
+        write_file(TABLE, table_text(contract).encode())
         click.echo(f"{TABLE.name} written")
     if check:
         found = [f"{name}: no variant compiles it" for name in left_out]

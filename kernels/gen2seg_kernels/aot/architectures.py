@@ -11,6 +11,11 @@ ARCHITECTURES = (75, 80, 86, 87, 89, 90, 100, 120)
 TEGRA = frozenset({62, 72, 87, 101, 110})
 
 
+def is_exact(sm: int) -> bool:
+    """Whether Triton assembles this architecture for its own features (sm_90a), so that no other runs the file."""
+    return sm >= 90
+
+
 def fitting_architecture(device: int, compiled: Iterable[tuple[int, bool]]) -> int | None:
     """The best compiled architecture for a device.
 

@@ -54,9 +54,9 @@ def build(
         results = [(sm, compiled[name, sm]) for _, sm in group]
         kernels[name] = _kernel(results)
         for (_, result), target in zip(results, kernels[name].targets, strict=True):
-            _write(folder / target.file, result.cubin)
+            write_file(folder / target.file, result.cubin)
     contract = Contract(version("triton"), kernels)
-    _write(folder / FILE_NAME, to_json(contract).encode())
+    write_file(folder / FILE_NAME, to_json(contract).encode())
     return contract
 
 
@@ -69,7 +69,10 @@ def plan(modules: Sequence[str], architectures: Sequence[int], names: Sequence[s
     unknown = set(names) - known
     if unknown:
         raise KernelBuildError(f"unknown kernels {sorted(unknown)}; known: {', '.join(sorted(known))}")
-    return [(v.name, sm) for v in variants if not names or v.name in names for sm in targets_of(v, architectures)]
+    jobs = [(v.name, sm) for v in variants if not names or v.name in names for sm in targets_of(v, architectures)]
+    if not jobs:
+        raise KernelBuildError(f"none of {', '.join(sorted(names or known))} is for {tuple(architectures)}")
+    return jobs
 
 
 def compile_job(modules: tuple[str, ...], job: Job) -> tuple[Job, Compiled]:
@@ -144,8 +147,12 @@ def _make_folder(folder: Path) -> None:
         raise KernelOutputError(f"{folder}: cannot be made: {error}") from error
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Replaces `path` in one step; nobody ever sees half of it."""
+def write_file(path: Path, data: bytes) -> None:
+    """Replaces `path` in one step; nobody ever sees half of it.
+
+    Raises:
+        KernelOutputError: it cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:

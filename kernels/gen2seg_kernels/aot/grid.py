@@ -5,6 +5,7 @@ The text comes from a file, so it is parsed and walked, never evaluated as Pytho
 
 import ast
 from collections.abc import Mapping
+from functools import lru_cache
 
 from gen2seg_kernels.aot.errors import ContractError, LaunchError
 
@@ -14,7 +15,7 @@ _LONGEST = 200  # characters; a rule is short, and nesting stays shallow
 
 def names_in_rule(rule: str) -> set[str]:
     """The names whose values a rule needs. Raises ContractError unless it is a grid rule."""
-    return {node.id for node in ast.walk(_parse(rule)) if isinstance(node, ast.Name)} - {"cdiv"}
+    return {node.id for node in ast.walk(_read(rule)) if isinstance(node, ast.Name)} - {"cdiv"}
 
 
 def evaluate_rule(rule: str, values: Mapping[str, int]) -> int:
@@ -24,7 +25,7 @@ def evaluate_rule(rule: str, values: Mapping[str, int]) -> int:
         ContractError: `rule` is not a grid rule.
         LaunchError: a name has no value, or a divisor is not positive.
     """
-    return _value(_parse(rule), values, rule)
+    return _value(_read(rule), values, rule)
 
 
 def evaluate_grid(rules: tuple[str, str, str], values: Mapping[str, int]) -> tuple[int, int, int]:
@@ -44,9 +45,14 @@ def check_grid(grid: tuple[int, int, int], origin: str = "") -> None:
         raise LaunchError(f"{origin}a grid of {grid}; x, y, z run from 1 to {GRID_LIMITS}")
 
 
-def _parse(rule: str) -> ast.expr:
+def _read(rule: str) -> ast.expr:
     if not isinstance(rule, str) or len(rule) > _LONGEST:
         raise ContractError(f"a grid rule is text of at most {_LONGEST} characters, got {str(rule)[:_LONGEST]!r}")
+    return _parse(rule)
+
+
+@lru_cache(maxsize=1024)  # a launch evaluates three rules, and parsing takes ten times as long as all else
+def _parse(rule: str) -> ast.expr:
     try:
         tree = ast.parse(rule.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -87,4 +93,4 @@ def _value(node: ast.expr, values: Mapping[str, int], rule: str) -> int:
             if b < 1:
                 raise LaunchError(f"grid rule {rule!r} divides by {b}")
             return -(-a // b)
-    raise AssertionError("_parse lets nothing else through")
+    raise AssertionError("_check lets nothing else through")

@@ -4,14 +4,16 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-/* Larger ones go back to the system at once: a single huge image must not occupy memory for good. */
-static const size_t MOST_KEPT = (size_t)64 << 20;
+/* Larger ones, and what makes the kept ones more than MOST_IN_ALL, go back to the system at once: neither a huge image
+ * nor many prepared ones may occupy memory for good. */
+static const size_t MOST_KEPT = (size_t)64 << 20, MOST_IN_ALL = (size_t)256 << 20;
 enum { MOST_ARENAS = 16 };
 
 static struct {
     pthread_mutex_t guard;
     g2s_arena *first;
     int count;
+    size_t bytes;
 } kept = {.guard = PTHREAD_MUTEX_INITIALIZER};
 
 static pthread_once_t fork_handlers = PTHREAD_ONCE_INIT;
@@ -48,6 +50,7 @@ static g2s_arena *take_kept(size_t size)
     if (arena) {
         *link = arena->next;
         kept.count--;
+        kept.bytes -= arena->size;
     }
     pthread_mutex_unlock(&kept.guard);
     return arena;
@@ -89,10 +92,11 @@ void g2s_arena_return(g2s_arena *arena)
         return;
     if (arena->size <= MOST_KEPT) {
         pthread_mutex_lock(&kept.guard);
-        if (kept.count < MOST_ARENAS) {
+        if (kept.count < MOST_ARENAS && kept.bytes + arena->size <= MOST_IN_ALL) {
             arena->next = kept.first;
             kept.first = arena;
             kept.count++;
+            kept.bytes += arena->size;
             arena = NULL;
         }
         pthread_mutex_unlock(&kept.guard);

@@ -86,18 +86,18 @@ INLINE uint32_t short_lanes_of(vs all_or_none)
 }
 
 /* The upper halves of the products of unsigned shorts. */
-INLINE vs high_product(vw a, vw b)
+INLINE vw high_product(vw a, vw b)
 {
 #if defined(G2S_AVX512)
-    return (vs)_mm512_mulhi_epu16((__m512i)a, (__m512i)b);
+    return (vw)_mm512_mulhi_epu16((__m512i)a, (__m512i)b);
 #elif defined(G2S_AVX2)
-    return (vs)_mm256_mulhi_epu16((__m256i)a, (__m256i)b);
+    return (vw)_mm256_mulhi_epu16((__m256i)a, (__m256i)b);
 #elif defined(__SSE2__)
-    return (vs)_mm_mulhi_epu16((__m128i)a, (__m128i)b);
+    return (vw)_mm_mulhi_epu16((__m128i)a, (__m128i)b);
 #else
-    vs product;
+    vw product;
     for (int lane = 0; lane < 2 * LANES; lane++)
-        product[lane] = (int16_t)((uint32_t)a[lane] * b[lane] >> 16);
+        product[lane] = (uint16_t)((uint32_t)a[lane] * b[lane] >> 16);
     return product;
 #endif
 }

@@ -12,8 +12,10 @@ static TARGET void expand(const uint8_t *rgb, int width, uint32_t *pixels)
             __builtin_shufflevector(in, (bytes){0}, 0, 1, 2, 16, 3, 4, 5, 16, 6, 7, 8, 16, 9, 10, 11, 16);
         memcpy(pixels + x, &out, sizeof out);
     }
-    for (; x < width; x++)
-        pixels[x] = rgb[3 * x] | (uint32_t)rgb[3 * x + 1] << 8 | (uint32_t)rgb[3 * x + 2] << 16;
+    for (; x < width; x++) {
+        const uint8_t *from = rgb + 3 * (int64_t)x;
+        pixels[x] = from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16;
+    }
 }
 
 static TARGET void box(const uint32_t *pixels, int width, uint32_t *low, uint32_t *high)

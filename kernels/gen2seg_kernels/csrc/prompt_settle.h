@@ -6,21 +6,23 @@
  * numbers below 2^15, so the test is one in shorts; to be sure it asks for one unit more than rounding could undo.
  * The window's three parts (prompt_prepare.h) have bounds w of their own, so w P and w N are sums over them. */
 
-/* Sums of the excesses 0, 2, 3 and 4 columns away, and of the positive ones. */
+/* Sums of the excesses 0, 2, 3 and 4 columns away, and of the positive ones. Unsigned: beside the pixels in doubt lie
+ * values that nobody has computed, whose sums may wrap and are dropped. */
 typedef struct {
-    vs all[4], positive[4];
+    vw all[4], positive[4];
 } sums_around;
 
 INLINE sums_around add_around(const int16_t *values)
 {
     sums_around out;
-    vs all = LOAD(vs, values), positive = not_negative(all);
+    const vs center = LOAD(vs, values);
+    vw all = (vw)center, positive = (vw)not_negative(center);
     out.all[0] = all;
     out.positive[0] = positive;
     for (int dx = 1; dx <= G2S_RADIUS; dx++) {
         const vs left = LOAD(vs, values - dx), right = LOAD(vs, values + dx);
-        all += left + right;
-        positive += not_negative(left) + not_negative(right);
+        all += (vw)left + (vw)right;
+        positive += (vw)not_negative(left) + (vw)not_negative(right);
         if (dx > 1) {
             out.all[dx - 1] = all;
             out.positive[dx - 1] = positive;
@@ -31,32 +33,32 @@ INLINE sums_around add_around(const int16_t *values)
 
 /* Adds the sums over rows first..last of the window to P and N, and over these rows to w P and w N. */
 INLINE void judge_part(
-    const sums_around *ring, int at, int first, int last, const uint8_t *least, vs *positive, vs *negative,
-    vs *least_positive, vs *least_negative)
+    const sums_around *ring, int at, int first, int last, const uint8_t *least, vw *positive, vw *negative,
+    vw *least_positive, vw *least_negative)
 {
     static const int columns[G2S_SIDE] = {0, 1, 2, 2, 3, 2, 2, 1, 0};
-    vs all = {0}, above = {0};
+    vw all = {0}, above = {0};
     for (int i = first; i <= last; i++) {
         all += ring[(at + i) % 16].all[columns[i]];
         above += ring[(at + i) % 16].positive[columns[i]];
     }
-    const vs below = above - all;
+    const vw below = above - all;
     const vw weight = (vw)__builtin_convertvector(LOAD(vc, least), vs) << 8;
     *positive += above;
     *negative += below;
-    *least_positive += high_product((vw)above, weight);
-    *least_negative += high_product((vw)below, weight);
+    *least_positive += high_product(above, weight);
+    *least_negative += high_product(below, weight);
 }
 
 /* Those of 2 LANES pixels that are above, and those that cannot be told. ring: the window's rows from `at`. */
 INLINE void judge(const sums_around *ring, int at, const uint8_t *least, int64_t stride, uint32_t *above, uint32_t *open)
 {
-    vs p = {0}, n = {0}, least_p = {0}, least_n = {0};
+    vw p = {0}, n = {0}, least_p = {0}, least_n = {0};
     judge_part(ring, at, 0, G2S_RADIUS - 1, least, &p, &n, &least_p, &least_n);
     judge_part(ring, at, G2S_RADIUS, G2S_RADIUS, least + stride, &p, &n, &least_p, &least_n);
     judge_part(ring, at, G2S_RADIUS + 1, G2S_SIDE - 1, least + 2 * stride, &p, &n, &least_p, &least_n);
-    *above = short_lanes_of((vs)(least_p > n));
-    *open = ~short_lanes_of((vs)(least_n > p)) & ~*above;
+    *above = short_lanes_of((vs)least_p > (vs)n);
+    *open = ~short_lanes_of((vs)least_n > (vs)p) & ~*above;
 }
 
 static TARGET void settle(

@@ -57,7 +57,7 @@ def loss_and_grad(
     native = load_native()
     if native is None:
         raise ImportError("the compiled kernels are not installed; gen2seg_kernels.loss.eager runs without them")
-    pred, labels = np.ascontiguousarray(pred), np.ascontiguousarray(labels)
+    pred, labels = (np.require(array, requirements=("C", "A")) for array in (pred, labels))
     valid = None if valid is None else np.ascontiguousarray(valid)
     batch = len(pred)
     terms = np.zeros((batch, 3))

@@ -1,14 +1,14 @@
 """How the Triton kernels of the loss cut their work, by the card's compute capability.
 
 An entry is chosen from what the kernels compile to: no spills, and registers and shared memory for at least 16 warps
-of each kernel on a multiprocessor. Entries without `measured_on` are untuned: nobody has timed them. To tune a card,
-time `gen2seg_kernels.loss.triton.loss_and_grad(..., tiles=tiles)` for each of `candidates(tiles_for(capability))`, and
-put the best into this file by `with_entry`.
+of each kernel on a multiprocessor. Entries without `measured_on` are untuned: nobody has timed them.
+`make gpu-check TUNE=1` times `candidates` on a card and writes its entry.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+
+from gen2seg_kernels.aot.architectures import fitting_architecture, is_exact
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,13 @@ TABLE: dict[int, Tiles] = {
 
 
 def tiles_for(capability: int) -> Tiles:
-    """The entry of a compute capability (86 for 8.6), or of the closest one below it that has an entry."""
-    return TABLE[max((known for known in TABLE if known <= capability), default=min(TABLE))]
+    """The entry of a compute capability (86 for 8.6).
+
+    Without one of its own it is that of the compiled file that the card runs (8.8 runs sm_86), so that launches and
+    files agree; where there is none, that of the closest capability below.
+    """
+    known = fitting_architecture(capability, ((known, is_exact(known)) for known in TABLE))
+    return TABLE[known or max((known for known in TABLE if known <= capability), default=min(TABLE))]
 
 
 def candidates(base: Tiles) -> Iterator[Tiles]:
@@ -88,19 +93,3 @@ def candidates(base: Tiles) -> Iterator[Tiles]:
         yield replace(base, mean_block=block, mean_pixels=pixels, mean_warps=warps, measured_on="")
     for pixels, warps in ((128, 1), (128, 4), (256, 2), (256, 4), (1024, 8)):
         yield replace(base, pixel_block=pixels, pixel_warps=warps, measured_on="")
-
-
-def with_entry(source: str, capability: int, tiles: Tiles) -> str:
-    """The text of this file with another entry of `TABLE`.
-
-    Raises:
-        ValueError: the table has no entry for the capability, or the text is not this file's.
-    """
-    changed = ", ".join(
-        f"{f.name}={getattr(tiles, f.name)!r}" for f in fields(tiles) if getattr(tiles, f.name) != f.default
-    )
-    entry = f"    {capability}: Tiles({changed}),{'' if tiles.measured_on else '  # untuned'}"
-    result, found = re.subn(rf"^    {capability}: Tiles\(.*$", lambda _: entry, source, flags=re.MULTILINE)
-    if found != 1:
-        raise ValueError(f"expected one entry for compute capability {capability} in the table, found {found}")
-    return result

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gen2seg_kernels.native import load_native
-from gen2seg_kernels.prompt.metric import MARGIN, MetricCut
+from gen2seg_kernels.prompt.metric import MARGIN, MetricCut, square_of
 from gen2seg_kernels.prompt.prepared import PreparedColors
 from gen2seg_kernels.prompt.request import Prompt, ReferenceCut
 from gen2seg_kernels.threads import thread_count
@@ -88,5 +88,5 @@ def _arrays(prompts: Sequence[Prompt]) -> tuple[NDArray[np.float64], NDArray[np.
 def _squares(cut: MetricCut) -> tuple[float, float, float, float]:
     """The squared distances below which a pixel is like the clicked one, and of the inner, middle and outer cut."""
     lengths = (0.5 * cut.distance, (1 - MARGIN) * cut.distance, cut.distance, (1 + MARGIN) * cut.distance)
-    alike, inner, middle, outer = (length**2 for length in lengths)
+    alike, inner, middle, outer = map(square_of, lengths)
     return alike, inner, middle, outer

@@ -71,7 +71,7 @@ def prompt_mask(
             label other than 0 and 1, `sigma`, `distance` or `threads` not positive.
     """
     kernels, checked = _open(colors)
-    cut = _cut(mode, sigma, threshold, distance, connected)
+    cut = check_cut(mode, sigma, threshold, distance, connected)
     prompt = check_prompt(points, labels, *checked.shape[:2])
     return kernels.masks(checked, [prompt], cut, threads)[0]
 
@@ -103,7 +103,7 @@ def prompt_masks(
         ImportError, TypeError, ValueError: as `prompt_mask`, or `labels` does not hold one entry per prompt.
     """
     kernels, checked = _open(colors)
-    cut = _cut(mode, sigma, threshold, distance, connected)
+    cut = check_cut(mode, sigma, threshold, distance, connected)
     return kernels.masks(checked, _requests(prompts, labels, checked), cut, threads)
 
 
@@ -133,8 +133,10 @@ def prompt_masks_batch(
     Raises:
         ImportError, TypeError, ValueError: as `prompt_masks`, or not one entry of prompts (labels) per image.
     """
+    if isinstance(colors, PreparedColors):
+        raise TypeError("colors must be (B, H, W, 3) uint8, got prepared colours, which are of one image")
     kernels, checked = _open(colors, "(B, H, W, 3)")
-    cut = _cut(mode, sigma, threshold, distance, connected)
+    cut = check_cut(mode, sigma, threshold, distance, connected)
     signs = [None] * len(prompts) if labels is None else labels
     for name, given in (("prompts", prompts), ("labels", signs)):
         if len(given) != len(checked):
@@ -205,8 +207,12 @@ def _requests(
     return [check_prompt(points, sign, *size) for points, sign in zip(prompts, signs, strict=True)]
 
 
-def _cut(mode: str, sigma: float, threshold: float, distance: float, connected: bool) -> ReferenceCut | MetricCut:
-    """The options of a mode, checked."""
+def check_cut(mode: str, sigma: float, threshold: float, distance: float, connected: bool) -> ReferenceCut | MetricCut:
+    """Returns the options of a mode.
+
+    Raises:
+        TypeError, ValueError: as `prompt_mask`.
+    """
     if mode == "reference":
         return ReferenceCut(check_positive("sigma", sigma), check_number("threshold", threshold))
     if mode == "metric":

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gen2seg_kernels.prompt.metric import MARGIN, MetricCut
+from gen2seg_kernels.prompt.metric import MARGIN, MetricCut, square_of
 from gen2seg_kernels.prompt.reference import WINDOW_RADIUS, filter_tables
 from gen2seg_kernels.prompt.request import Prompt, ReferenceCut
 
@@ -40,9 +40,9 @@ def point_rows(group: Sequence[tuple[int, Prompt]], cut: Cut) -> tuple[NDArray[n
     if isinstance(cut, ReferenceCut):
         rows[:, 4] = cut.sigma
     else:
-        rows[:, 4] = (0.5 * cut.distance) ** 2
+        rows[:, 4] = square_of(0.5 * cut.distance)
         # Less than a number is at most the one before it.
-        squares = [(share * cut.distance) ** 2 for share in (1, 1 - MARGIN, 1 + MARGIN)]
+        squares = [square_of(share * cut.distance) for share in (1, 1 - MARGIN, 1 + MARGIN)]
         rows[:, 5:] = np.nextafter(squares, -np.inf)
     return rows, np.cumsum([0, *lengths], dtype=np.int32)
 

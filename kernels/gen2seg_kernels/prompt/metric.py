@@ -4,6 +4,7 @@ The reference's cut is relative to the closest colour anywhere in the image, whi
 colours of a small network or of a region without noise. Here the cut is a distance in colour units.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +51,7 @@ def point_mask_range(field: ColorField, point: Float, cut: MetricCut) -> tuple[M
     seed = _clicked_pixel(field, point)
     squared = field.squared_distance(query_color(field, seed, cut.distance))
     middle = _below(squared, cut.distance, seed, cut.connected)
-    inner = middle & (squared < ((1 - MARGIN) * cut.distance) ** 2)
+    inner = middle & (squared < square_of((1 - MARGIN) * cut.distance))
     return inner, middle, _below(squared, (1 + MARGIN) * cut.distance, seed, cut.connected)
 
 
@@ -67,8 +68,14 @@ def query_color(field: ColorField, seed: tuple[int, int], distance: float) -> Fl
     rows = np.arange(top, top + patch.shape[0])[:, None] - row
     columns = np.arange(left, left + patch.shape[1])[None, :] - column
     near = rows**2 + columns**2 <= QUERY_RADIUS**2
-    alike = ((patch - field.colors[row, column]) ** 2).sum(2) <= (0.5 * distance) ** 2
+    alike = ((patch - field.colors[row, column]) ** 2).sum(2) <= square_of(0.5 * distance)
     return patch[near & alike].mean(0)
+
+
+def square_of(distance: float) -> float:
+    """The square that squared distances must be below: infinite rather than an OverflowError, and never 0, which not
+    even a colour's distance to itself is below."""
+    return max(distance * distance, math.ulp(0.0))
 
 
 def confidence_of(inner: Mask, outer: Mask) -> float:
@@ -87,7 +94,7 @@ def _clicked_pixel(field: ColorField, point: Float) -> tuple[int, int]:
 
 
 def _below(squared: Float, distance: float, seed: tuple[int, int], connected: bool) -> Mask:
-    near = squared < distance**2
+    near = squared < square_of(distance)
     if not connected:
         return near
     import cv2

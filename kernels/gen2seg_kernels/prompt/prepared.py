@@ -36,6 +36,9 @@ class PreparedColors:
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("prepared colours cannot be changed")
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError("prepared colours cannot be changed")
+
     def __reduce__(self) -> Any:
         raise TypeError("prepared colours cannot be pickled; prepare the colours again")
 

@@ -1,13 +1,16 @@
 """Clicks that come one after the other: each costs one prompt, however many came before."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gen2seg_kernels.prompt.dispatch import prompt_mask
+from gen2seg_kernels.prompt.dispatch import check_cut, prompt_mask
 from gen2seg_kernels.prompt.prepared import PreparedColors, prepare_colors
+from gen2seg_kernels.threads import thread_count
 
 Mask = NDArray[np.bool_]
 
@@ -18,13 +21,13 @@ class PromptState:
 
     Attributes:
         colors: the prepared image.
-        options: what `prompt_mask` takes beside points and labels; the same for all clicks.
+        options: what `prompt_mask` takes beside points and labels, read-only; the same for all clicks.
         positive: (H, W) bool, read-only: the union of the positive points' masks; None before the first.
         negative: the same of the negative ones.
     """
 
     colors: PreparedColors
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any]
     positive: Mask | None = None
     negative: Mask | None = None
 
@@ -36,18 +39,37 @@ class PromptState:
         return self.positive.copy() if self.negative is None else self.positive & ~self.negative
 
 
-def prompt_start(colors: NDArray[np.uint8] | PreparedColors, **options: Any) -> PromptState:
+def prompt_start(
+    colors: NDArray[np.uint8] | PreparedColors,
+    sigma: float = 0.01,
+    threshold: float = 3,
+    mode: str = "reference",
+    *,
+    distance: float = 40.0,
+    connected: bool = True,
+    threads: int | None = None,
+) -> PromptState:
     """The state before the first click.
 
     Args:
         colors: (H, W, 3) uint8, prepared or not.
-        options: what `prompt_mask` takes beside points and labels.
+        sigma, threshold, mode, distance, connected, threads: as in `prompt_mask`, for all clicks.
 
     Raises:
-        TypeError, ValueError: as `prepare_colors`.
+        TypeError, ValueError: as `prompt_mask`.
     """
-    prepared = colors if isinstance(colors, PreparedColors) else prepare_colors(colors, options.get("threads"))
-    return PromptState(prepared, dict(options))
+    check_cut(mode, sigma, threshold, distance, connected)
+    thread_count(threads)
+    prepared = colors if isinstance(colors, PreparedColors) else prepare_colors(colors, threads)
+    options = {
+        "sigma": sigma,
+        "threshold": threshold,
+        "mode": mode,
+        "distance": distance,
+        "connected": connected,
+        "threads": threads,
+    }
+    return PromptState(prepared, MappingProxyType(options))
 
 
 def prompt_refine(state: PromptState, point: ArrayLike, label: int = 1) -> PromptState:

@@ -16,6 +16,7 @@ import triton
 from numpy.typing import NDArray
 from triton import knobs
 
+from gen2seg_kernels.aot.grid import evaluate_grid
 from gen2seg_kernels.prompt import triton_variants as kernels
 from gen2seg_kernels.prompt.layout import Cut, filter_weights, point_groups, point_rows
 from gen2seg_kernels.prompt.metric import MetricCut
@@ -177,15 +178,16 @@ class _Work:
 
 
 def launch(variant: KernelVariant, **arguments: Any) -> None:
-    """Runs a kernel on those of the arguments that it has, on the grid that its variant states."""
+    """Runs a kernel on those of the arguments that it has, on the grid that its variant states.
+
+    Raises:
+        LaunchError: a GPU takes no grid of that size (a prompt of over 65,535 points).
+    """
     own = {name: arguments[name] for name, kind in variant.signature.items() if kind != "constexpr"}
-    grid = tuple(eval(code, {"cdiv": triton.cdiv}, own) for code in _grid_code(variant.grid))
+    grid = evaluate_grid(variant.grid, own)
     variant.kernel[grid](**own, **variant.constexprs, num_warps=variant.num_warps, num_stages=variant.num_stages)
 
 
-@cache
-def _grid_code(rules: tuple[str, str, str]) -> list[Any]:
-    return [compile(rule, "<grid>", "eval") for rule in rules]
 
 
 @cache
