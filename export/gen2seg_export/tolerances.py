@@ -89,7 +89,8 @@ TOLERANCES = {
         stage_relative=0.1,
         stage_psnr=36,
         color_mean=1.5,
-        color_relative=0.1,
+        # SD2 at 480x640 with random weights: 0.115 at 45.5 dB, since its colours hardly vary (deviation 11.8 of 255).
+        color_relative=0.15,
         color_psnr=45,
         mask_iou=0.9,
     ),
