@@ -14,7 +14,7 @@ from gen2seg_kernels import (  # noqa: E402
     prompt_masks_batch,
 )
 from gen2seg_kernels.aot.grid import evaluate_rule  # noqa: E402
-from gen2seg_kernels.prompt import plain, triton  # noqa: E402
+from gen2seg_kernels.prompt import layout, plain, triton  # noqa: E402
 from gen2seg_kernels.prompt.metric import MetricCut  # noqa: E402
 from gen2seg_kernels.prompt.reference import prompt_mask_reference  # noqa: E402
 from gen2seg_kernels.prompt.request import check_prompt  # noqa: E402
@@ -122,7 +122,7 @@ def test_groups_of_prompts_change_nothing(rng, monkeypatch):
     for points_at_once in (1, 2, 3):
         monkeypatch.setattr(triton, "SCRATCH_BYTES", 5 * 45 * points_at_once)
         assert np.array_equal(prompt_masks(tensor(colors), prompts, mode="metric").numpy(), expected)
-    assert list(triton._groups([1, 2, 1, 3], 3)) == [(0, 2), (2, 3), (3, 4)]
+    assert list(layout.point_groups([1, 2, 1, 3], 3)) == [(0, 2), (2, 3), (3, 4)]
     assert prompt_masks(tensor(colors), []).shape == (0, 5, 9)
 
 

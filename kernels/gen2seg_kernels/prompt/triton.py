@@ -188,8 +188,6 @@ def launch(variant: KernelVariant, **arguments: Any) -> None:
     variant.kernel[grid](**own, **variant.constexprs, num_warps=variant.num_warps, num_stages=variant.num_stages)
 
 
-
-
 @cache
 def _tables(device: torch.device) -> torch.Tensor:
     return torch.from_numpy(filter_weights()).to(device)
