@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from gen2seg.backbones import BackboneError, get_backbone
 from gen2seg.backbones.tiny import TinyNet
@@ -150,8 +151,10 @@ def test_the_last_steps_are_logged_too(tmp_path: Path) -> None:
 def test_float16_without_a_gpu_is_refused(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
+    AcceleratorState._reset_state(reset_partial_state=True)  # one process trains with one precision
     with pytest.raises(ConfigError, match="mixed_precision 'fp16' cannot be had here"):
         train(small_config(tmp_path / "run", 1, mixed_precision="fp16"))
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def test_machines_that_do_not_share_the_output_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
