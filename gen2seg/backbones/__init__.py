@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gen2seg_runtime.errors import Gen2SegError
@@ -19,7 +18,7 @@ class BackboneError(Gen2SegError, ValueError):
 
 @dataclass(frozen=True)
 class Backbone:
-    """What training and export need to know of a network."""
+    """What training and export need to know of a network; `gen2seg.training.families` reads and saves it."""
 
     name: str
     build: Callable[[dict[str, Any]], "nn.Module"]  # architecture -> module with random weights
@@ -33,10 +32,6 @@ class Backbone:
     fixed_size: tuple[int, int] | None = None  # (height, width), where the usual architecture takes no other
     weights: str | None = None  # hub id of published gen2seg weights
     base: str | None = None  # hub id of the weights that training starts from
-    # Checkpoints in the hub's layout: (folder or hub id) -> module in eval mode, and (module, new folder) -> None.
-    # None: the checkpoints are this project's own (`gen2seg.training.checkpoint`).
-    load: Callable[[str | Path], "nn.Module"] | None = None
-    save: Callable[["nn.Module", Path], None] | None = None
 
 
 def _build_tiny(architecture: dict[str, Any]) -> "nn.Module":
@@ -61,20 +56,6 @@ def _mae_builder(name: str) -> Callable[[dict[str, Any]], "nn.Module"]:
     return build
 
 
-def _load_mae(source: str | Path) -> "nn.Module":
-    from .mae import load_mae
-
-    return load_mae(source).net
-
-
-def _save_mae(module: "nn.Module", folder: Path) -> None:
-    from .mae import MaeNet, save_mae
-
-    if not isinstance(module, MaeNet):
-        raise BackboneError(f"expected a MaeNet, got {type(module).__name__}")
-    save_mae(module, folder, overwrite=True)
-
-
 def _build_dino(architecture: dict[str, Any]) -> "nn.Module":
     from .dino import build_dino
 
@@ -84,40 +65,12 @@ def _build_dino(architecture: dict[str, Any]) -> "nn.Module":
         raise BackboneError(f"dino-b cannot be built with {architecture}: {error}") from error
 
 
-def _load_dino(source: str | Path) -> "nn.Module":
-    from .dino import load_dino
-
-    return load_dino(source).net
-
-
-def _save_dino(module: "nn.Module", folder: Path) -> None:
-    from .dino import DinoNet, save_dino
-
-    if not isinstance(module, DinoNet):
-        raise BackboneError(f"expected a DinoNet, got {type(module).__name__}")
-    save_dino(module, folder, overwrite=True)
-
-
 def _build_sd2(architecture: dict[str, Any]) -> "nn.Module":
     from .sd2 import SD2, Sd2Net, random_sd2
 
     tables = dict(architecture)
     options = {name: tables.pop(name) for name in ("x0_sample", "text_tokens") if name in tables}
     return Sd2Net(random_sd2(SD2.updated(tables)), **options)
-
-
-def _load_sd2(source: str | Path) -> "nn.Module":
-    from .sd2 import Sd2Net, load_sd2
-
-    return Sd2Net(load_sd2(source)).eval()
-
-
-def _save_sd2(module: "nn.Module", folder: Path) -> None:
-    from .sd2 import Sd2Net, save_sd2
-
-    if not isinstance(module, Sd2Net):
-        raise BackboneError(f"expected an Sd2Net, got {type(module).__name__}")
-    save_sd2(module.parts, folder, state="trained", overwrite=True)
 
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -143,8 +96,6 @@ def _mae(name: str, patch: int, weights: str | None, base: str) -> Backbone:
         fixed_size=(224, 224),
         weights=weights,
         base=base,
-        load=_load_mae,
-        save=_save_mae,
     )
 
 
@@ -176,8 +127,6 @@ BACKBONES = {
         ),
         weights="reachomk/gen2seg-sd",
         base="stabilityai/stable-diffusion-2",
-        load=_load_sd2,
-        save=_save_sd2,
     ),
     "mae-b": _mae("mae-b", patch=16, weights=None, base="facebook/vit-mae-base"),
     "mae-h": _mae("mae-h", patch=14, weights="reachomk/gen2seg-mae-h", base="facebook/vit-mae-huge"),
@@ -193,8 +142,6 @@ BACKBONES = {
         gamma=0.7,
         fixed_size=(224, 224),
         base="timm/vit_base_patch16_224.dino",
-        load=_load_dino,
-        save=_save_dino,
     ),
 }
 

@@ -15,6 +15,8 @@ def randomize_constants(module: nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for _, parameter in sorted(module.named_parameters()):
+            if parameter.is_meta:  # only counted, never run
+                continue
             if parameter.numel() and bool((parameter == parameter.flatten()[0]).all()):
                 noise = torch.randn(parameter.shape, generator=generator)
                 spread = 0.1 if parameter.dim() == 1 else 0.02

@@ -12,7 +12,11 @@ _EXTRA = frozenset({"torch", "accelerate", "safetensors", "tensorboard"})
 @click.argument("config", metavar="NAME_OR_PATH")
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change one value of the config.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in the output folder.")
-@click.option("--dry-run", is_flag=True, help="Check the config, build everything, train nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what would be trained on what, and what is missing (exit code 1); train and fetch nothing.",
+)
 def command(config: str, overrides: tuple[str, ...], resume: bool, dry_run: bool) -> int:
     """Train a network from a configuration: a name that ships with the package, or a TOML file.
 

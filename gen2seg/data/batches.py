@@ -74,10 +74,11 @@ def open_sources(config: DataConfig, progress: Progress | None = None) -> dict[s
         DataSetError: a folder does not look like its data set, or nothing in it is left.
         ConfigError: an unknown category.
     """
-    return {name: _open_source(name, source, progress) for name, source in config.sources.items()}
+    return {name: open_source(name, source, progress) for name, source in config.sources.items()}
 
 
-def _open_source(name: str, config: SourceConfig, progress: Progress | None) -> tuple[Source, Cleaned]:
+def open_source(name: str, config: SourceConfig, progress: Progress | None = None) -> tuple[Source, Cleaned]:
+    """List, clean and describe one data set; `name` is for messages. Raises as `open_sources`."""
     data = open_set(config.kind, Path(os.path.expandvars(config.root)).expanduser(), config.options)
     categories = tuple(c for entry in config.categories for c in GROUPS.get(entry, (entry,)))
     unknown = sorted(set(categories) - data.category_names())
@@ -99,8 +100,13 @@ def open_batches(
     rank: int = 0,
     world: int = 1,
     progress: Progress | None = None,
+    tell: Callable[[str, Cleaned], None] | None = None,
 ) -> Dataset[Batch]:
     """The micro-batches of a run for one of several processes: `steps * accumulate / world` items.
+
+    Args:
+        progress: told how far the reading of the labels is.
+        tell: told what is left of each source.
 
     Raises:
         ConfigError: the processes cannot share the micro-batches of a step evenly.
@@ -113,5 +119,9 @@ def open_batches(
         )
     if not config.sources:
         return SceneBatches(config, steps * accumulate, accumulate, rank, world)
-    sources = [source for source, _ in open_sources(config, progress).values()]
+    opened = open_sources(config, progress)
+    for name, (_, cleaned) in opened.items():
+        if tell:
+            tell(name, cleaned)
+    sources = [source for source, _ in opened.values()]
     return MixedBatches(sources, config.batch, steps * accumulate, seed, rank, world)

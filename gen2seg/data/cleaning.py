@@ -20,7 +20,7 @@ from .categories import restricted, usable
 from .sets import DataSet, DataSetError, Frame
 
 VARIABLE = "GEN2SEG_CACHE"
-_VERSION = 1
+_VERSION = 2
 _SAVE_EVERY = 2000  # pictures read between two writes of the cache
 
 Progress = Callable[[int, int], None]  # pictures done, pictures in all
@@ -100,8 +100,8 @@ def _facts(data: DataSet, categories: Collection[str], progress: Progress) -> di
                 _write_cache(path, known | facts)
         facts[frame.image] = fact
         progress(done, len(data.frames))
-    if fresh:
-        _write_cache(path, facts)
+    if fresh:  # what another part of the same folder (COCO's other split) has left there stays
+        _write_cache(path, known | facts)
     return facts
 
 
@@ -114,10 +114,11 @@ def _read_fact(data: DataSet, frame: Frame, categories: Collection[str]) -> dict
     return {"ids": ids, "usable": usable(restricted(sample, categories)) if categories else True}
 
 
-def _stamp(root: Path, frame: Frame) -> list[int]:
-    """Changes when a file of the frame does."""
-    stamp = []
-    for name in (frame.image, frame.labels.partition("#")[0]):
+def _stamp(root: Path, frame: Frame) -> list[int | str]:
+    """Changes when a file of the frame does, or when the frame gets its labels from another one."""
+    stamp: list[int | str] = [frame.labels]
+    file, _, entry = frame.labels.rpartition("#")
+    for name in (frame.image, file if file and entry.isdigit() else frame.labels):
         try:
             status = (root / name).stat()
             stamp += [status.st_mtime_ns, status.st_size]
@@ -142,6 +143,9 @@ def _read_cache(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _write_cache(path: Path, facts: dict[str, dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as file:
-        file.write(json.dumps(facts).encode())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            file.write(json.dumps(facts).encode())
+    except OSError as error:
+        raise DataSetError(f"{path}: cannot remember what is in the data set: {error}; set {VARIABLE}") from error

@@ -9,10 +9,14 @@ def cli_entry(name: str, overrides: list[str], resume: bool, dry_run: bool) -> i
     if dry_run:
         from .plan import describe
 
-        print(describe(config))
-        return 0
+        plan = describe(config)
+        print(plan)
+        return 1 if plan.missing else 0
+    from accelerate import PartialState
+
     from .run import train
 
     weights = train(config, resume)
-    print(weights)
+    if PartialState().is_main_process:
+        print(weights)
     return 0

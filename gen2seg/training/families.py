@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -13,6 +13,7 @@ from gen2seg.toml_records import ConfigError
 from .checkpoint import load_state, save_weights
 from .network import Network, Parts, freeze
 
+Module = TypeVar("Module", bound=nn.Module)
 Opener = Callable[[TrainConfig, Backbone], Network]
 
 
@@ -46,6 +47,12 @@ def _refuse_strange_keys(model: ModelConfig, backbone: str) -> None:
             raise ConfigError(f"model.{key} is for backbone {owner!r}, not for {backbone!r}")
 
 
+def _checked(module: nn.Module, kind: type[Module]) -> Module:
+    if not isinstance(module, kind):
+        raise BackboneError(f"expected a network of the kind {kind.__name__}, got {type(module).__name__}")
+    return module
+
+
 def _open_tiny(config: TrainConfig, backbone: Backbone) -> Network:
     module = backbone.build(config.architecture)
     if config.init is not None:
@@ -69,10 +76,7 @@ def _open_sd2(config: TrainConfig, backbone: Backbone) -> Network:
     blocks = [[block] for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks)]
 
     def save(trained: nn.Module, folder: Path, _about: dict[str, Any]) -> None:
-        if not isinstance(trained, Sd2Net):
-            raise BackboneError(f"expected an Sd2Net, got {type(trained).__name__}")
-        saved: Any = trained.parts
-        save_sd2(saved, folder, state="trained", overwrite=True)
+        save_sd2(_checked(trained, Sd2Net).parts, folder, state="trained", overwrite=True)
 
     return Network(
         module,
@@ -106,9 +110,7 @@ def _open_mae(config: TrainConfig, backbone: Backbone) -> Network:
         module, image = found.net, found.image
         mean, std = image.mean, image.std
     else:
-        module = backbone.build(config.architecture)
-        if not isinstance(module, MaeNet):
-            raise BackboneError(f"expected a MaeNet, got {type(module).__name__}")
+        module = _checked(backbone.build(config.architecture), MaeNet)
     model: Any = module.model
     # Stands for patches that are hidden, and none is: several processes would wait for its gradient.
     model.decoder.mask_token.requires_grad_(False)
@@ -118,9 +120,7 @@ def _open_mae(config: TrainConfig, backbone: Backbone) -> Network:
     decoder[0].insert(0, model.decoder.decoder_embed)
 
     def save(trained: nn.Module, folder: Path, _about: dict[str, Any]) -> None:
-        if not isinstance(trained, MaeNet):
-            raise BackboneError(f"expected a MaeNet, got {type(trained).__name__}")
-        save_mae(trained, folder, image=image, state="trained", overwrite=True)
+        save_mae(_checked(trained, MaeNet), folder, image=image, state="trained", overwrite=True)
 
     return Network(
         module,
@@ -148,7 +148,7 @@ def _open_dino(config: TrainConfig, backbone: Backbone) -> Network:
     mean, std = backbone.mean, backbone.std
     pickles = config.model.allow_pickle
     if config.init is None:
-        module = backbone.build(config.architecture)
+        module = _checked(backbone.build(config.architecture), DinoNet)
     else:
         vae = config.model.vae
         found = (
@@ -158,16 +158,12 @@ def _open_dino(config: TrainConfig, backbone: Backbone) -> Network:
         )
         module, image = found.net, found.image
         mean, std = image.mean, image.std
-    if not isinstance(module, DinoNet):
-        raise BackboneError(f"expected a DinoNet, got {type(module).__name__}")
     vit: Any = module.backbone
     blocks = [[block] for block in vit.blocks]
     blocks[-1].append(vit.norm)
 
     def save(trained: nn.Module, folder: Path, _about: dict[str, Any]) -> None:
-        if not isinstance(trained, DinoNet):
-            raise BackboneError(f"expected a DinoNet, got {type(trained).__name__}")
-        save_dino(trained, folder, image=image, state="trained", overwrite=True)
+        save_dino(_checked(trained, DinoNet), folder, image=image, state="trained", overwrite=True)
 
     def checkpointing() -> None:
         vit.set_grad_checkpointing(True)

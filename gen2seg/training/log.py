@@ -4,6 +4,7 @@ import csv
 import io
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,7 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from gen2seg.data.cleaning import Cleaned
 from gen2seg_runtime.files import atomic_write
+
+MOST_SAID = 20  # skipped files that are named on the screen; the file has them all
 
 
 class RunLog:
@@ -25,13 +29,15 @@ class RunLog:
     def __init__(self, run: Path, first_step: int, steps: int, every: int, tensorboard: bool, quiet: bool) -> None:
         self.path = run / "log.csv"
         self.every = every
+        self._skipped: dict[str, None] = {}
+        self._last = first_step
         self._sums: dict[str, float] = {}
         self._count = 0
         self._images = 0
         self._since = time.monotonic()
         self._rows = [] if quiet else _rows_before(self.path, first_step)
         self._quiet = quiet
-        self._writer = _summary_writer(run) if tensorboard and not quiet else None
+        self._writer = _summary_writer(run, first_step) if tensorboard and not quiet else None
         self._console = Console(stderr=True, quiet=quiet)
         self._bar = Progress(
             TextColumn("[bold]training"),
@@ -51,9 +57,39 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._count:  # the steps since the last row
+            self._flush(self._last)
         self._bar.stop()
         if self._writer is not None:
             self._writer.close()
+
+    @property
+    def skipped(self) -> list[str]:
+        """A message for each file that could not be read, once."""
+        return list(self._skipped)
+
+    def source(self, name: str, cleaned: Cleaned) -> None:
+        """Say what is left of a data set."""
+        self.say(f"{name}: {cleaned.describe()}")
+        self.skip(cleaned.unreadable)
+
+    def skip(self, messages: Iterable[str]) -> None:
+        """Say, once each, which files could not be read."""
+        for message in messages:
+            if message in self._skipped:
+                continue
+            self._skipped[message] = None
+            if len(self._skipped) <= MOST_SAID:
+                self.say(f"skipped: {message}")
+
+    def say_skipped(self) -> None:
+        """Count the files that could not be read, and list them all in `skipped.txt`."""
+        if not self._skipped or self._quiet:
+            return
+        path = self.path.with_name("skipped.txt")
+        with atomic_write(path) as file:
+            file.write("".join(f"{message}\n" for message in self._skipped).encode())
+        self.say(f"{len(self._skipped):,} file(s) could not be read: {path}")
 
     def say(self, text: str) -> None:
         self._console.print(text, highlight=False)
@@ -63,6 +99,7 @@ class RunLog:
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + float(value)
         self._count += 1
+        self._last = step
         self._images += images
         self._bar.update(self._task, completed=step)
         if step % self.every == 0:
@@ -116,10 +153,10 @@ class ReadingBar:
         self._bar.update(self._tasks[name], completed=done)
 
 
-def _summary_writer(run: Path) -> Any:
+def _summary_writer(run: Path, first_step: int) -> Any:
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(run / "tensorboard"))
+    return SummaryWriter(str(run / "tensorboard"), purge_step=first_step + 1)
 
 
 def _rows_before(path: Path, step: int) -> list[dict[str, Any]]:

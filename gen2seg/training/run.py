@@ -3,18 +3,21 @@
 import copy
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from gen2seg.config import TrainConfig
 from gen2seg.data.batches import open_batches
+from gen2seg.data.cleaning import Cleaned
 from gen2seg.data.mixture import Batch
 from gen2seg.toml_records import ConfigError
 
@@ -26,53 +29,60 @@ from .samples import save_samples
 from .schedule import lr_factor
 from .state import TrainState, list_checkpoints, seed_everything
 
+# The first process of a machine reads all labels of a data set once while the others wait for it.
+LONGEST_WAIT = timedelta(hours=6)
+
 
 def train(config: TrainConfig, resume: bool = False) -> Path:
     """Train to the end of `config.steps` and return the folder of the final weights.
 
     The run's folder `config.output` gets `checkpoints/step-N` (to resume from), `log.csv` and, at the end,
-    `weights/` (in the hub layout, which export reads; the averaged weights where an average is kept). Ctrl-C
-    and SIGTERM end the run after the step in hand, with a checkpoint; a kill loses what came after the last one.
+    `weights/` (in the hub layout, which export reads; the averaged weights where an average is kept). Files that
+    could not be read are listed in `skipped.txt`. Ctrl-C and SIGTERM end the run after the step in hand, with a
+    checkpoint; a kill loses what came after the last one.
 
     Raises:
-        ConfigError: the folder holds a run and `resume` is False.
+        ConfigError: the folder holds a run and `resume` is False; this machine or the number of processes does not
+            suit the config.
         CheckpointError: `init` or the checkpoint to resume from cannot be used.
+        DataSetError: see `open_sources`.
     """
     run = Path(config.output)
-    accelerator = Accelerator(mixed_precision=config.mixed_precision)
-    state, model, network = _begin(config, accelerator)
     found = list_checkpoints(run)
     if found and not resume:
         raise ConfigError(f"{run} holds a run already; go on with --resume or set another output")
+    accelerator = _accelerator(config)
+    state, model, network = _begin(config, accelerator)
     if found:
         state.restore(found[-1])
+    _refuse_different_steps(accelerator, state.step, run)
     run.mkdir(parents=True, exist_ok=True)
 
     main = accelerator.is_main_process
-    skipped = 0
     with (
         RunLog(run, state.step, config.steps, config.log_every, config.tensorboard, quiet=not main) as log,
         _stop_on_signals() as stop,
     ):
         log.say(f"{run}: step {state.step} of {config.steps}, {accelerator.device}, {config.mixed_precision}")
-        for step, micro_batches in _steps(config, state.step, accelerator):
-            for message in dict.fromkeys(message for batch in micro_batches for message in batch.broken):
-                skipped += 1
-                log.say(f"skipped file {skipped}: {message}")
+        for step, micro_batches in _steps(config, state.step, accelerator, log.source):
+            for batch in micro_batches:
+                log.skip(batch.broken)
             values = _update(config, accelerator, state, model, network, step, micro_batches)
             state.step = step + 1
             pictures = accelerator.num_processes * sum(len(batch.images) for batch in micro_batches)
             log.step(state.step, pictures, values)
             if main and config.sample_every and state.step % config.sample_every == 0:
-                save_samples(run, state, network, micro_batches[0])
+                save_samples(run, state, network, micro_batches[0], config.objective.normalize)
             due = state.step % config.checkpoint_every == 0 or state.step == config.steps
             stopped = _stopped_anywhere(accelerator, stop)
             if main and (due or stopped):
                 state.save(run, config.keep_checkpoints)
             if stopped:
+                _sum_up(accelerator, log)
                 accelerator.wait_for_everyone()  # a launcher kills the others as soon as one has left
                 log.say(f"{run}: stopped after step {state.step}; go on with --resume")
                 raise KeyboardInterrupt
+        _sum_up(accelerator, log)
     weights = run / "weights"
     if main:
         network.save(state.result, weights, checkpoint_config(config, state.step))
@@ -87,6 +97,31 @@ def checkpoint_config(config: TrainConfig, step: int) -> dict[str, Any]:
         "architecture": config.architecture,
         "training": {"step": step, "config": config.to_dict()},
     }
+
+
+def _accelerator(config: TrainConfig) -> Accelerator:
+    waiting = InitProcessGroupKwargs(timeout=LONGEST_WAIT)
+    try:
+        return Accelerator(mixed_precision=config.mixed_precision, kwargs_handlers=[waiting])
+    except (ValueError, RuntimeError) as error:  # fp16 without a GPU
+        raise ConfigError(
+            f"this machine cannot train with mixed_precision {config.mixed_precision!r}: {error}"
+        ) from error
+
+
+def _refuse_different_steps(accelerator: Accelerator, step: int, run: Path) -> None:
+    """Raises ConfigError where processes found different checkpoints: machines that do not share the folder."""
+    steps = gather_object([step])
+    if len(set(steps)) > 1:
+        raise ConfigError(
+            f"{run}: the processes would go on from different steps {sorted(set(steps))}; put output on a disk that "
+            "all machines share"
+        )
+
+
+def _sum_up(accelerator: Accelerator, log: RunLog) -> None:
+    log.skip(gather_object(log.skipped))
+    log.say_skipped()
 
 
 def _begin(config: TrainConfig, accelerator: Accelerator) -> tuple[TrainState, nn.Module, Network]:
@@ -108,12 +143,15 @@ def _begin(config: TrainConfig, accelerator: Accelerator) -> tuple[TrainState, n
     return TrainState(module, ema, prepared, generator, accelerator.scaler), model, network
 
 
-def _steps(config: TrainConfig, first: int, accelerator: Accelerator) -> Iterator[tuple[int, list[Batch]]]:
+def _steps(
+    config: TrainConfig, first: int, accelerator: Accelerator, tell: Callable[[str, Cleaned], None] | None = None
+) -> Iterator[tuple[int, list[Batch]]]:
     """(step, this process's micro-batches) from `first` on; reading runs ahead in worker processes."""
     accumulate, world = config.optimizer.accumulate, accelerator.num_processes
-    with accelerator.main_process_first(), ReadingBar(quiet=not accelerator.is_main_process) as bar:
+    # The first process of each machine reads the labels, the others find them in its cache.
+    with accelerator.local_main_process_first(), ReadingBar(quiet=not accelerator.is_main_process) as bar:
         batches = open_batches(
-            config.data, config.steps, accumulate, config.seed, accelerator.process_index, world, bar.update
+            config.data, config.steps, accumulate, config.seed, accelerator.process_index, world, bar.update, tell
         )
     share = accumulate // world
     loader = DataLoader(

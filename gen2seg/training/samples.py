@@ -16,14 +16,14 @@ MOST = 4  # pictures on a sheet
 
 
 @torch.no_grad()
-def save_samples(run: Path, state: TrainState, network: Network, batch: Batch) -> Path:
+def save_samples(run: Path, state: TrainState, network: Network, batch: Batch, normalize: bool = True) -> Path:
     """Write `run/samples/step-N.png`: pictures, their instances, and what the network paints now."""
     module = state.result
     was_training = module.training
     module.eval()
     device = next(module.parameters()).device
     images = batch.images[:MOST]
-    colors = network.colors(module(network.prepare(images.to(device)))).clamp(0, 255).to(torch.uint8).cpu()
+    colors = network.colors(module(network.prepare(images.to(device))), normalize).clamp(0, 255).to(torch.uint8).cpu()
     module.train(was_training)
     lines = []
     for image, labels, painted in zip(images, batch.labels, colors, strict=False):

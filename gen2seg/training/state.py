@@ -47,6 +47,8 @@ class TrainState:
         }
         folder = _folder(run)
         folder.mkdir(parents=True, exist_ok=True)
+        for half in folder.glob(".step-*.tmp"):  # a kill in the middle of `save` leaves one
+            shutil.rmtree(half, ignore_errors=True)
         with atomic_directory(folder / f"step-{self.step:08d}", overwrite=True) as temporary:
             torch.save(content, temporary / _FILE)
         for old in list_checkpoints(run)[:-keep]:

@@ -41,7 +41,8 @@ def hypersim(root: Path, frames: int = 3, *, colored: bool = False, prefix: str 
             rgb, labels = blocks(number)
             ids = np.where(labels > 0, labels + number * per_frame // frames, -1).astype(np.int32)
             folder = f"{scene}/images/scene_cam_00_"
-            save(rgb, root / prefix / f"{folder}final_preview/frame.{number:04d}.color.jpg")
+            for kind in ("color", "diff", "gamma", "tonemap"):  # all that the archive has
+                save(rgb, root / prefix / f"{folder}final_preview/frame.{number:04d}.{kind}.jpg")
             geometry = f"{folder}geometry_hdf5"
             if colored:
                 table = np.random.default_rng(9).integers(1, 255, (100, 3)).astype(np.uint8)

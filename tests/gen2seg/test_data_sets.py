@@ -44,8 +44,8 @@ def test_hypersim_colored_png_has_the_instances_of_the_hdf5(tmp_path: Path) -> N
 def test_hypersim_says_which_previews_are_there(tmp_path: Path) -> None:
     root = trees.hypersim(tmp_path / "data")
     for path in root.glob("**/*.color.jpg"):
-        path.rename(path.with_name(path.name.replace("color", "tonemap")))
-    with pytest.raises(DataSetError, match="tonemap: set the option preview"):
+        path.unlink()
+    with pytest.raises(DataSetError, match="diff, gamma, tonemap: set the option preview"):
         open_set("hypersim", root)
     assert len(open_set("hypersim", root, {"preview": "tonemap"}).frames) == 6
 
@@ -79,6 +79,30 @@ def test_cleaning_reads_label_maps_once_and_again_when_they_change(
     trees.write_hdf5(files.root / files.frames[0].labels, np.ones(trees.SIZE, np.int32))
     assert len(clean(files).frames) == 6
     assert len(reads) == 7
+
+
+def test_two_parts_of_a_folder_share_its_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = trees.coco(trees.coco(tmp_path / "data"), "val2017")
+    parts = [open_set("coco", root, {"split": split}) for split in ("train2017", "val2017")]
+    assert [len(clean(part).frames) for part in parts] == [2, 2]
+    for part in parts:
+        monkeypatch.setattr(part, "read", lambda *_, **_more: pytest.fail("read again"))
+        assert len(clean(part).frames) == 2
+
+
+def test_other_labels_for_the_same_pictures_are_read(tmp_path: Path) -> None:
+    root = trees.folder(tmp_path / "data")
+    clean(open_set("folder", root))
+    for path in (root / "instances").iterdir():
+        trees.save(np.zeros(trees.SIZE, np.uint16), root / "empty" / path.name)
+    with pytest.raises(DataSetError, match="4 without objects"):
+        clean(open_set("folder", root, {"instances": "empty"}))
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, cache: Path) -> None:
+    cache.write_text("a file where the folder should be")
+    with pytest.raises(DataSetError, match="set GEN2SEG_CACHE"):
+        clean(open_set("folder", trees.folder(tmp_path / "data")))
 
 
 def test_a_broken_cache_is_made_again(tmp_path: Path, cache: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from gen2seg.backbones import BackboneError, get_backbone
 from gen2seg.backbones.tiny import TinyNet
@@ -137,6 +138,33 @@ def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
         train(config)
 
 
+def test_the_last_steps_are_logged_too(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    train(small_config(tmp_path / "run", 7, tensorboard=True))
+    rows = read_log(tmp_path / "run")
+    assert [row["step"] for row in rows] == ["5", "7"]
+    assert {"loss", "push", "pull", "compact", "separate", "gradient_norm", "lr"} <= set(rows[0])
+    (events,) = (tmp_path / "run" / "tensorboard").iterdir()
+    assert b"gradient_norm" in events.read_bytes()
+
+
+def test_float16_without_a_gpu_is_refused(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    AcceleratorState._reset_state(reset_partial_state=True)  # one process trains with one precision
+    with pytest.raises(ConfigError, match="mixed_precision 'fp16' cannot be had here"):
+        train(small_config(tmp_path / "run", 1, mixed_precision="fp16"))
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def test_machines_that_do_not_share_the_output_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gen2seg.training import run
+
+    monkeypatch.setattr(run, "gather_object", lambda mine: [*mine, 0])
+    with pytest.raises(ConfigError, match=r"different steps \[0, 500\]; put output on a disk"):
+        run._refuse_different_steps(Accelerator(mixed_precision="no"), 500, Path("runs/x"))
+
+
 def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
     train(small_config(tmp_path / "run", 40, keep_checkpoints=2))
     assert [c.name for c in list_checkpoints(tmp_path / "run")] == ["step-00000030", "step-00000040"]
@@ -150,9 +178,28 @@ def test_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         train(small_config(tmp_path / "run", 20), resume=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["terminated", "killed"])
-def test_a_stopped_run_goes_on(tmp_path: Path, number: signal.Signals) -> None:
-    """SIGTERM leaves a checkpoint of the step in hand, SIGKILL the last regular one; both resume."""
+TERMINATED = """
+import sys
+from gen2seg.training import cli_entry
+cli_entry(sys.argv[1], [], False, False)
+"""
+KILLED_WHILE_SAVING = """
+import os, signal, sys, torch
+from gen2seg.training import cli_entry
+whole = torch.save
+def half(content, path):
+    whole(content, path)
+    if "step-00000015" in str(path):
+        os.truncate(path, os.path.getsize(path) // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+torch.save = half
+cli_entry(sys.argv[1], [], False, False)
+"""
+
+
+@pytest.mark.parametrize("code", [TERMINATED, KILLED_WHILE_SAVING], ids=["terminated", "killed while saving"])
+def test_a_stopped_run_goes_on(tmp_path: Path, code: str) -> None:
+    """SIGTERM leaves a checkpoint of the step in hand, SIGKILL the last whole one; both resume."""
     run = tmp_path / "run"
     config = tmp_path / "config.toml"
     architecture = ", ".join(f"{key} = {value}" for key, value in SMALL.items())
@@ -160,24 +207,29 @@ def test_a_stopped_run_goes_on(tmp_path: Path, number: signal.Signals) -> None:
         f'steps = 100000\noutput = "{run}"\narchitecture = {{{architecture}}}\nmixed_precision = "no"\n'
         "checkpoint_every = 5\nlog_every = 5\n[data]\nworkers = 1\nstages = [{from_step = 0, size = 64, batch = 2}]\n"
     )
-    code = "import sys; from gen2seg.training import cli_entry; cli_entry(sys.argv[1], [], False, False)"
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(config)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
     )
     deadline = time.monotonic() + 120
-    while len(list_checkpoints(run)) < 2 and time.monotonic() < deadline and process.poll() is None:
+    while code == TERMINATED and len(list_checkpoints(run)) < 2 and process.poll() is None:
+        assert time.monotonic() < deadline
         time.sleep(0.1)
-    process.send_signal(number)
+    if code == TERMINATED:
+        process.terminate()
     process.communicate(timeout=60)
+    assert process.returncode == (-signal.SIGKILL if code == KILLED_WHILE_SAVING else 1)
     found = list_checkpoints(run)
-    assert found
     assert all((folder / "state.pt").is_file() for folder in found)
     reached = int(found[-1].name.split("-")[1])
+    halves = list((run / "checkpoints").glob(".*"))
+    if code == KILLED_WHILE_SAVING:
+        assert (reached, len(halves)) == (10, 1)
     resumed = load_config(str(config), [f"steps={reached + 3}"])
     weights = train(resumed, resume=True)
     assert json.loads((weights / "config.json").read_text())["training"]["step"] == reached + 3
+    assert not list((run / "checkpoints").glob(".*"))  # the half checkpoint is gone
 
 
 def test_init_from_weights(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""Every backbone learns four pictures by heart at a small size, and is saved as its own scripts read it."""
+"""Every backbone learns four pictures by heart at a small size, is saved, exported, verified and prompted."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from gen2seg.backbones.dino import DinoNet, dino_config, save_dino
 from gen2seg.backbones.mae import MaeNet, mae_config, save_mae
 from gen2seg.backbones.sd2 import SD2, random_sd2, random_vae, save_sd2
+from gen2seg.cli import main
 from gen2seg.config import ModelConfig, ObjectiveConfig, OptimizerConfig, TrainConfig, load_config
 from gen2seg.data.batches import open_batches
 from gen2seg.errors import CheckpointError
@@ -22,6 +24,7 @@ from gen2seg.training.families import open_network
 from gen2seg.training.network import Network, stretched
 from gen2seg.training.run import train
 from gen2seg_kernels import prompt_mask
+from gen2seg_runtime.segmenter import Segmenter
 from tests.gen2seg import data_trees as trees
 
 SIZE = 32
@@ -55,6 +58,25 @@ MAE: dict[str, Any] = {
     "decoder_intermediate_size": 128,
 }
 BACKBONES = ("sd2", "mae-b", "dino-b")
+# Through a VAE so small, stretching by the extremes learns slowly, and the colouring loss collapses.
+PLAIN = ObjectiveConfig(contrastive=1.0, normalize=False)
+LEARNING: dict[str, dict[str, Any]] = {
+    "sd2": {"steps": 150, "objective": PLAIN, "optimizer": {"lr": 6e-3, "decay_steps": 120}},
+    "mae-b": {
+        "steps": 200,
+        "objective": ObjectiveConfig(contrastive=1.0, coloring=0.02),
+        "optimizer": {"lr": 3e-3, "decay_steps": 100},
+    },
+    "dino-b": {"steps": 150, "objective": PLAIN, "optimizer": {"lr": 6e-3, "decay_steps": 120}},
+}
+# The exporter takes only the three halvings that all of Stable Diffusion's VAEs have.
+VAE_OF_EIGHTHS: dict[str, Any] = {
+    **VAE,
+    "block_out_channels": [8] * 4,
+    "down_block_types": ["DownEncoderBlock2D"] * 4,
+    "up_block_types": ["UpDecoderBlock2D"] * 4,
+}
+Learnt = Callable[[str], tuple[TrainConfig, Path]]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -81,6 +103,22 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     torch.manual_seed(0)
     save_mae(MaeNet(mae_config("mae-b", MAE)), root / "mae-b")
     return {name: str(root / name) for name in ("sd2", "dino-b", "mae-b")}
+
+
+@pytest.fixture(scope="module")
+def learnt(bases: dict[str, str], data: Path, tmp_path_factory: pytest.TempPathFactory) -> Learnt:
+    """Backbone -> the config of a run on four pictures, and its weights; each is trained once."""
+
+    @cache
+    def run(backbone: str) -> tuple[TrainConfig, Path]:
+        output = tmp_path_factory.mktemp(backbone) / "run"
+        settings = LEARNING[backbone]
+        optimizer = OptimizerConfig(warmup_steps=5, ema_decay=0.0, **settings["optimizer"])
+        more = {"optimizer": optimizer, "objective": settings["objective"]}
+        config = small(backbone, data, bases[backbone], output, settings["steps"], **more)
+        return config, train(config)
+
+    return run
 
 
 def _repainting_vae(steps: int) -> AutoencoderKL:
@@ -116,7 +154,7 @@ def small(backbone: str, data: Path, init: str, output: Path, steps: int, **more
         "model": ModelConfig(text_tokens=2) if backbone == "sd2" else ModelConfig(),
         "data": replace(shipped.data, workers=0, batch=4),
         "optimizer": OptimizerConfig(lr=3e-3, warmup_steps=5, ema_decay=0.0, decay_steps=steps // 2),
-        "objective": ObjectiveConfig(contrastive=1.0, coloring=0.02 if backbone == "mae-b" else 0.0),
+        "objective": ObjectiveConfig(contrastive=1.0),
     }
     return TrainConfig(steps=steps, output=str(output), **{**settings, **more})
 
@@ -137,14 +175,62 @@ def click_ious(network: Network, config: TrainConfig) -> list[float]:
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_four_pictures_are_learnt(backbone: str, bases: dict[str, str], data: Path, tmp_path: Path) -> None:
-    config = small(backbone, data, bases[backbone], tmp_path / "run", 200)
-    weights = train(config)
-    with (tmp_path / "run" / "log.csv").open(newline="") as file:
+def test_four_pictures_are_learnt(backbone: str, learnt: Learnt) -> None:
+    config, weights = learnt(backbone)
+    with (weights.parent / "log.csv").open(newline="") as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file)]
-    assert np.mean(losses[-3:]) < 0.5 * losses[0]
-    learnt = open_network(replace(config, init=str(weights)))  # what was saved, not what is in memory
-    assert np.mean(click_ious(learnt, config)) > 0.9
+    assert np.mean(losses[-3:]) < 0.6 * losses[0]
+    saved = open_network(replace(config, init=str(weights)))  # what was saved, not what is in memory
+    assert np.mean(click_ious(saved, config)) > 0.9
+
+
+def exported(backbone: str, weights: Path, output: Path, **more: Any) -> Segmenter:
+    """The network as a bundle that was written, and verified by the command."""
+    pytest.importorskip("onnx", reason="the export extra is not installed")
+    from gen2seg_export import export_bundle
+    from tests.export.conftest import skip_slow_parts
+
+    with pytest.MonkeyPatch.context() as patch:
+        skip_slow_parts(patch)
+        export_bundle(output, backbone=backbone, checkpoint=weights, threads=1, max_images=2, **more)
+    assert main(["verify", str(output), "--backend", "onnxruntime", "--threads", "1"]) == 0
+    return Segmenter.open(output, backend="onnxruntime", threads=1)
+
+
+def test_what_was_learnt_is_exported_verified_and_prompted(learnt: Learnt, tmp_path: Path) -> None:
+    config, weights = learnt("mae-b")
+    segmenter = exported("mae-b", weights, tmp_path / "bundle")
+    assert segmenter.manifest.weights.state == "trained"
+    batch = open_batches(config.data, 1, 1, 0)[0]
+    ious = []
+    for image, labels in zip(batch.images, batch.labels.numpy(), strict=True):
+        encoding = segmenter.encode(image.permute(1, 2, 0).contiguous().numpy())
+        for number in range(1, labels.max() + 1):
+            rows, columns = np.nonzero(labels == number)
+            mask = encoding.mask([(columns.mean().round(), rows.mean().round())], mode="metric")
+            ious.append(np.sum(mask & (labels == number)) / np.sum(mask | (labels == number)))
+    assert np.mean(ious) > 0.9
+
+
+def test_sd2_is_trained_exported_verified_and_prompted(data: Path, tmp_path: Path) -> None:
+    """A few steps from random weights: the bundle paints what the trained network paints, not what it started from."""
+    save_sd2(random_sd2(SD2.updated({"unet": UNET, "vae": VAE_OF_EIGHTHS})), tmp_path / "base")
+    model = ModelConfig(timestep=999, text_tokens=2, x0_sample="image")
+    config = small("sd2", data, str(tmp_path / "base"), tmp_path / "run", 5, model=model)
+    segmenter = exported("sd2", train(config), tmp_path / "bundle", sizes=[(SIZE, SIZE)])
+    image = open_batches(config.data, 1, 1, 0)[0].images[:1]
+    encoding = segmenter.encode(image[0].permute(1, 2, 0).contiguous().numpy())
+    painted = {}
+    for name, init in (("before", config.init), ("after", str(tmp_path / "run" / "weights"))):
+        network = open_network(replace(config, init=init))
+        with torch.no_grad():
+            colors = network.colors(network.module.eval()(network.prepare(image)))[0]
+        painted[name] = colors.clamp(0, 255).permute(1, 2, 0).numpy()
+    difference = {name: np.abs(encoding.colors - colors).max() for name, colors in painted.items()}
+    assert difference["after"] < 3 < difference["before"]
+    mask = encoding.mask([(9, 9)])
+    assert mask[9, 9]
+    assert 0 < mask.sum() < SIZE * SIZE
 
 
 def test_sd2_saves_its_timestep(bases: dict[str, str], data: Path, tmp_path: Path) -> None:
@@ -209,9 +295,9 @@ def test_gradient_checkpointing_changes_nothing(
         network.colors(network.module.train()(network.prepare(images))).square().mean().backward()
         grads.append([p.grad for p in network.module.parameters() if p.requires_grad])
     for a, b in zip(*grads, strict=True):
-        assert (a is None) == (b is None)
-        if a is not None and b is not None:
-            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4 * float(a.abs().max() + 1e-6))
+        assert a is not None  # several processes would wait for it forever
+        assert b is not None
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4 * float(a.abs().max() + 1e-6))
 
 
 def test_colours_are_stretched_picture_by_picture() -> None:

@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from gen2seg.config import TrainConfig, load_config
-from gen2seg.data.sets import DataSetError
+from gen2seg.data.cleaning import clean
+from gen2seg.data.sets import DataSetError, open_set
 from gen2seg.toml_records import ConfigError
+from gen2seg.training import cli_entry
 from gen2seg.training.plan import describe
 from gen2seg.training.run import train
 from tests.gen2seg import data_trees as trees
@@ -112,15 +114,55 @@ def test_two_processes_give_the_curve_of_one(data: Path, tmp_path: Path) -> None
 
 
 def test_a_dry_run_counts_the_pictures(data: Path, tmp_path: Path) -> None:
-    text = describe(read_config(data, tmp_path, 10))
+    plan = describe(read_config(data, tmp_path, 10))
+    text = str(plan)
+    assert not plan.missing
     assert "mine: 4 pictures; 75% of the micro-batches, 2 pictures of 64x96 each" in text
     assert "drives: 4 pictures" in text
     assert "10 of 2 micro-batch(es), 40 pictures" in text
 
 
+def test_a_dry_run_says_all_that_is_missing(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli_entry("mae-b", [], resume=False, dry_run=True) == 1
+    text = capsys.readouterr().out
+    assert "111,655,168 trained parameters" in text
+    assert "facebook/vit-mae-base, from the hub when the run begins" in text
+    assert "data.sources.hypersim: data/hypersim: no such folder; hypersim expects there [rgb/]SCENE" in text
+    assert "data.sources.virtual-kitti-2: data/virtual-kitti-2: no such folder" in text
+    gone = describe(read_config(data, tmp_path, 2, "init=nowhere"))
+    assert "nowhere" in gone.missing[0]
+
+
+def test_files_that_cannot_be_read_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "500")
+    images = trees.folder(tmp_path / "folder") / "images"
+    trees.virtual_kitti2(tmp_path / "kitti")
+    (images / "photo1.png").write_bytes(b"nothing")
+    config = read_config(tmp_path, tmp_path, 8)
+    whole = clean(open_set("folder", images.parent))
+    assert len(whole.unreadable) == 1
+    times = (images / "photo2.png").stat()
+    (images / "photo2.png").write_bytes(b"x" * times.st_size)  # breaks unseen, after it was looked at
+    os.utime(images / "photo2.png", ns=(times.st_atime_ns, times.st_mtime_ns))
+    train(config)
+    listed = (tmp_path / "run" / "skipped.txt").read_text().splitlines()
+    assert len(listed) == 2
+    assert "photo1.png" in listed[0]
+    assert "photo2.png" in listed[1]
+    said = capsys.readouterr().err
+    assert "mine: 3 pictures; dropped: 1 unreadable" in said
+    assert said.count("skipped:") == 2
+    assert "2 file(s) could not be read" in said
+
+
 def test_bad_sources_are_explained(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataSetError, match="no such folder"):
-        describe(read_config(data, tmp_path, 2, "data.sources.mine.root=nowhere"))
+        train(read_config(data, tmp_path, 2, "data.sources.mine.root=nowhere"))
     with pytest.raises(ConfigError, match="categories: unknown chair; known: none"):
         describe(read_config(data, tmp_path, 2, "data.sources.mine.categories=['chair']"))
     with pytest.raises(ConfigError, match="trained whole"):

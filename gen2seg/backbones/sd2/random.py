@@ -41,10 +41,11 @@ def random_sd2(
         if vae in ("full", "taesd")
         else load_vae(vae, allow_pickle=allow_pickle)[0]
     )
-    scheduler = build_scheduler(architecture.scheduler, "architecture.scheduler")
-    width = int(architecture.unet.get("cross_attention_dim", 1280))
-    generator = torch.Generator().manual_seed(seed)
-    text = {tokens: torch.randn(1, tokens, width, generator=generator) for tokens in LENGTHS}
+    with torch.device("cpu"):  # these hold values that are looked at, also where the networks are only counted
+        scheduler = build_scheduler(architecture.scheduler, "architecture.scheduler")
+        width = int(architecture.unet.get("cross_attention_dim", 1280))
+        generator = torch.Generator().manual_seed(seed)
+        text = {tokens: torch.randn(1, tokens, width, generator=generator) for tokens in LENGTHS}
     check_fit(unet, coder, text)
     return Sd2Parts(
         unet=unet,

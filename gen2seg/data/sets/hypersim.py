@@ -49,8 +49,14 @@ class Hypersim(DataSet):
     def __init__(self, root: Path, options: Mapping[str, Any]) -> None:
         chosen = read_options(HypersimOptions, options, self.kind)
         expect_folder(root, self.kind, LAYOUT)
-        frames = list(_find(root, "rgb/" if (root / "rgb").is_dir() else "", chosen.preview))
+        prefix = "rgb/" if (root / "rgb").is_dir() else ""
+        frames = list(_find(root, prefix, chosen.preview))
         if not frames:
+            others = sorted(_previews(root, prefix) - {chosen.preview})
+            if others:
+                raise DataSetError(
+                    f"{root}: no *.{chosen.preview}.jpg, but {', '.join(others)}: set the option preview"
+                )
             raise nothing_found(root, self.kind, LAYOUT)
         super().__init__(root, frames)
 
@@ -78,7 +84,6 @@ class Hypersim(DataSet):
 
 
 def _find(root: Path, prefix: str, preview: str) -> Iterator[Frame]:
-    other = set()
     for folder in sorted(root.glob(f"{prefix}*/images/scene_cam_*_final_preview")):
         camera = _CAMERA.search(folder.name)
         if camera is None:
@@ -87,19 +92,19 @@ def _find(root: Path, prefix: str, preview: str) -> Iterator[Frame]:
         geometry = f"images/scene_{camera[1]}_geometry_hdf5"
         hdf5, colored = root / prefix / scene / geometry, root / "instance-rgb" / scene / geometry
         known = {path.name for place in (hdf5, colored) if place.is_dir() for path in place.iterdir()}
-        for path in sorted(folder.glob("frame.*.jpg")):
-            stem, _, kind = path.name.removesuffix(".jpg").rpartition(".")
-            if kind != preview:
-                other.add(kind)
-                continue
+        for path in sorted(folder.glob(f"frame.*.{preview}.jpg")):
+            stem = path.name.removesuffix(f".{preview}.jpg")
             image = path.relative_to(root).as_posix()
             if f"{stem}.semantic_instance.hdf5" in known:
                 yield Frame(image, f"{prefix}{scene}/{geometry}/{stem}.semantic_instance.hdf5", scene)
             elif f"{stem}.png" in known:
                 yield Frame(image, f"instance-rgb/{scene}/{geometry}/{stem}.png", scene)
-            other.clear()
-    if other:
-        raise DataSetError(f"{root}: no *.{preview}.jpg, but {', '.join(sorted(other))}: set the option preview")
+
+
+def _previews(root: Path, prefix: str) -> set[str]:
+    """Which kinds of previews there are."""
+    found = root.glob(f"{prefix}*/images/scene_cam_*_final_preview/frame.*.jpg")
+    return {path.name.split(".")[2] for path in found if path.name.count(".") == 3}
 
 
 def _read_hdf5(path: Path) -> np.ndarray:
@@ -108,7 +113,7 @@ def _read_hdf5(path: Path) -> np.ndarray:
     try:
         with h5py.File(path, "r") as file:
             values = np.asarray(file["dataset"])
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except Exception as error:  # h5py passes on what its library finds
         raise DataSetError(f"cannot read {path}: {error}") from error
     if values.ndim != 2 or values.dtype.kind not in "iu":
         raise DataSetError(f"{path}: expected (H, W) integers in 'dataset', got {values.shape} {values.dtype}")
@@ -120,6 +125,6 @@ def _read_colored(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as picture:
             colors = np.asarray(picture.convert("RGB")).astype(np.int32)
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # on damaged files, decoders raise what comes
         raise DataSetError(f"cannot read the label map {path}: {error}") from error
     return colors[..., 0] << 16 | colors[..., 1] << 8 | colors[..., 2]
