@@ -243,7 +243,9 @@ def _stopped_anywhere(accelerator: Accelerator, caught: list[int]) -> bool:
 
 
 def _ignore_interrupts(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Terminals and schedulers signal every process: the main one finishes its step and needs its readers for that."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

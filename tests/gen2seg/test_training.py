@@ -211,13 +211,14 @@ def test_a_stopped_run_goes_on(tmp_path: Path, code: str) -> None:
         [sys.executable, "-c", code, str(config)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 120
     while code == TERMINATED and len(list_checkpoints(run)) < 2 and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     if code == TERMINATED:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)  # as schedulers do: the readers get it too
     process.communicate(timeout=60)
     assert process.returncode == (-signal.SIGKILL if code == KILLED_WHILE_SAVING else 1)
     found = list_checkpoints(run)
