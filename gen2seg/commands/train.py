@@ -5,7 +5,8 @@ import click
 from gen2seg.errors import MissingExtraError
 
 # The packages that the extra installs, by import name.
-_EXTRA = frozenset({"torch", "accelerate", "safetensors", "tensorboard"})
+_EXTRA = {"torch", "accelerate", "safetensors", "tensorboard", "diffusers", "transformers", "timm"}
+_EXTRA |= {"huggingface_hub", "h5py", "pycocotools"}
 
 
 @click.command("train")

@@ -102,11 +102,12 @@ def checkpoint_config(config: TrainConfig, step: int) -> dict[str, Any]:
 def _accelerator(config: TrainConfig) -> Accelerator:
     waiting = InitProcessGroupKwargs(timeout=LONGEST_WAIT)
     try:
-        return Accelerator(mixed_precision=config.mixed_precision, kwargs_handlers=[waiting])
-    except (ValueError, RuntimeError) as error:  # fp16 without a GPU
-        raise ConfigError(
-            f"this machine cannot train with mixed_precision {config.mixed_precision!r}: {error}"
-        ) from error
+        accelerator = Accelerator(mixed_precision=config.mixed_precision, kwargs_handlers=[waiting])
+    except (ValueError, RuntimeError) as error:  # a device without it, or another precision in the same process
+        raise ConfigError(f"mixed_precision {config.mixed_precision!r} cannot be had here: {error}") from error
+    if config.mixed_precision == "fp16" and accelerator.scaler is None:  # it would be float32 without a word
+        raise ConfigError(f"mixed_precision 'fp16' cannot be had on {accelerator.device}: take bf16 or no")
+    return accelerator
 
 
 def _refuse_different_steps(accelerator: Accelerator, step: int, run: Path) -> None:
@@ -243,7 +244,9 @@ def _stopped_anywhere(accelerator: Accelerator, caught: list[int]) -> bool:
 
 
 def _ignore_interrupts(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Terminals and schedulers signal every process: the main one finishes its step and needs its readers for that."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

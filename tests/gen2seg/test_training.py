@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -148,13 +149,34 @@ def test_the_last_steps_are_logged_too(tmp_path: Path) -> None:
     assert b"gradient_norm" in events.read_bytes()
 
 
-def test_float16_without_a_gpu_is_refused(tmp_path: Path) -> None:
+@pytest.fixture
+def fresh_accelerator() -> Iterator[None]:
+    """One process trains with one precision: forget that of the other tests, and then this one's."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.usefixtures("fresh_accelerator")
+def test_float16_needs_a_gpu(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    AcceleratorState._reset_state(reset_partial_state=True)  # one process trains with one precision
-    with pytest.raises(ConfigError, match="mixed_precision 'fp16' cannot be had here"):
+    with pytest.raises(ConfigError, match="'fp16' cannot be had on cpu"):
         train(small_config(tmp_path / "run", 1, mixed_precision="fp16"))
-    AcceleratorState._reset_state(reset_partial_state=True)
+    with pytest.raises(ConfigError, match="mixed_precision 'no' cannot be had here"):  # one precision a process
+        train(small_config(tmp_path / "other", 1))
+
+
+def test_checkpoints_of_float16_hold_the_gradient_scale(tmp_path: Path) -> None:
+    for scale in (8.0, 2.0):
+        state, _, _ = _begin(small_config(tmp_path, 4), Accelerator(mixed_precision="no"))
+        state.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        if scale == 8.0:
+            state.scaler.scale(torch.ones(()))  # it makes its scale when it is first used
+            state.save(tmp_path, 1)
+        else:
+            state.restore(list_checkpoints(tmp_path)[-1])
+            assert state.scaler.get_scale() == 8.0
 
 
 def test_machines_that_do_not_share_the_output_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,13 +233,14 @@ def test_a_stopped_run_goes_on(tmp_path: Path, code: str) -> None:
         [sys.executable, "-c", code, str(config)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 120
     while code == TERMINATED and len(list_checkpoints(run)) < 2 and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     if code == TERMINATED:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)  # as schedulers do: the readers get it too
     process.communicate(timeout=60)
     assert process.returncode == (-signal.SIGKILL if code == KILLED_WHILE_SAVING else 1)
     found = list_checkpoints(run)
