@@ -63,13 +63,17 @@ class DataSet:
         self.frames = tuple(frames)
 
     def read(self, frame: Frame, *, categories: bool = False) -> Sample:
-        """Read one picture.
+        """Read one picture; here for data sets of pictures and label maps, others say how.
 
         Raises:
             DataSetError: a file is missing or damaged, sizes disagree, or `categories` are asked for and the
                 data set has none.
         """
-        raise NotImplementedError
+        if categories:
+            raise DataSetError(f"{self.root}: a data set of kind {self.kind} is read without categories")
+        rgb, ids = read_rgb(self.root / frame.image), read_label_map(self.root / frame.labels)
+        self.check(rgb, ids, frame)
+        return Sample(rgb, ids)
 
     def category_names(self) -> frozenset[str]:
         """The categories that `read` may give; empty where the data set has none."""

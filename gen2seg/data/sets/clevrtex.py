@@ -9,12 +9,9 @@ from .base import (
     DataSet,
     DataSetError,
     Frame,
-    Sample,
     expect_folder,
     nothing_found,
-    read_label_map,
     read_options,
-    read_rgb,
 )
 
 SPLITS = {"test": (0.0, 0.1), "val": (0.1, 0.2), "train": (0.2, 1.0), "all": (0.0, 1.0)}
@@ -59,10 +56,3 @@ class ClevrTex(DataSet):
         if not frames[first:last]:
             raise nothing_found(root, self.kind, LAYOUT)
         super().__init__(root, frames[first:last])
-
-    def read(self, frame: Frame, *, categories: bool = False) -> Sample:
-        if categories:
-            raise DataSetError(f"{self.root}: ClevrTex is read without categories")
-        rgb, ids = read_rgb(self.root / frame.image), read_label_map(self.root / frame.labels)
-        self.check(rgb, ids, frame)
-        return Sample(rgb, ids)

@@ -9,12 +9,9 @@ from .base import (
     DataSet,
     DataSetError,
     Frame,
-    Sample,
     expect_folder,
     nothing_found,
-    read_label_map,
     read_options,
-    read_rgb,
 )
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
@@ -51,10 +48,3 @@ class Folder(DataSet):
         if not frames:
             raise nothing_found(root, self.kind, LAYOUT)
         super().__init__(root, frames)
-
-    def read(self, frame: Frame, *, categories: bool = False) -> Sample:
-        if categories:
-            raise DataSetError(f"{self.root}: a plain folder has no categories")
-        rgb, ids = read_rgb(self.root / frame.image), read_label_map(self.root / frame.labels)
-        self.check(rgb, ids, frame)
-        return Sample(rgb, ids)

@@ -7,14 +7,10 @@ from typing import Any
 
 from .base import (
     DataSet,
-    DataSetError,
     Frame,
-    Sample,
     expect_folder,
     nothing_found,
-    read_label_map,
     read_options,
-    read_rgb,
 )
 
 LAYOUT = (
@@ -44,13 +40,6 @@ class VirtualKitti2(DataSet):
         if not frames:
             raise nothing_found(root, self.kind, LAYOUT)
         super().__init__(root, frames)
-
-    def read(self, frame: Frame, *, categories: bool = False) -> Sample:
-        if categories:
-            raise DataSetError(f"{self.root}: Virtual KITTI 2 is read without categories")
-        rgb, ids = read_rgb(self.root / frame.image), read_label_map(self.root / frame.labels)
-        self.check(rgb, ids, frame)
-        return Sample(rgb, ids)
 
 
 def _find(root: Path, chosen: VirtualKitti2Options) -> Iterator[Frame]:
