@@ -56,13 +56,14 @@ def limited_goldens(goldens: Sequence[GoldenRecord], reports: Sequence[ParityRep
     """
     rows = {name for report in reports for name in report.tolerances.values()}
     loosest = [row for row in TOLERANCES if row in rows][-1]
+    carried = TOLERANCES[loosest].carried(max((len(report.tolerances) for report in reports), default=1))
     limited = []
     for golden in goldens:
         seen = [_seen(report, Path(golden.image).stem) for report in reports]
         limit = min(int(max(seen)) + MARGIN, 255) if loosest in _STEADY and seen else 255
         limits: Mapping[str, float] = {
-            "min_psnr": TOLERANCES[loosest].color_psnr,
-            "max_relative": TOLERANCES[loosest].stage_relative,
+            "min_psnr": carried.color_psnr,
+            "max_relative": carried.stage_relative,
         }
         limited.append(replace(golden, max_difference=limit, **limits))
     return limited

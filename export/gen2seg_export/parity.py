@@ -15,7 +15,7 @@ import numpy as np
 
 from gen2seg_export.cases import Case, References
 from gen2seg_export.errors import ExportError
-from gen2seg_export.tolerances import TOLERANCES, loosest, stage_tolerance_name
+from gen2seg_export.tolerances import carried, loosest, stage_tolerance_name
 from gen2seg_runtime.backends import open_backend
 from gen2seg_runtime.bundle import Bundle
 from gen2seg_runtime.difference import Difference, difference
@@ -47,7 +47,8 @@ class ParityReport:
 
     Attributes:
         backend: its name; those of a mixed chain joined by "+".
-        tolerances: stage -> row of `TOLERANCES`; the colours have that of the last stage.
+        tolerances: stage -> row of `TOLERANCES`, `carried` over the stages up to it; the colours have that of the
+            last stage.
         masks_gated: whether mask IoU is judged or only reported.
         kernel_pixels: largest share of pixels in which the prompt kernel differs from its plain form.
     """
@@ -70,7 +71,7 @@ class ParityReport:
                 "passed": self.passed,
                 "reference": "PyTorch float32, weights before rounding",
                 "backend": self.backend,
-                "tolerance": {name: asdict(TOLERANCES[row]) for name, row in self.tolerances.items()},
+                "tolerance": {name: asdict(limits) for name, limits in carried(self.tolerances).items()},
                 "prompt_mode": self.prompt_mode,
                 "masks_gated": self.masks_gated,
                 "kernel_pixels": self.kernel_pixels,
@@ -122,10 +123,10 @@ class Gate:
 
     def judge(self, case: CaseReport, spans: Mapping[str, float]) -> None:
         """Note every figure of a case that is out of tolerance; `spans`: the range of each stage's reference."""
+        limits = carried(self.tolerances)
         for name, found in case.stages.items():
-            row = TOLERANCES[self.tolerances[name]]
-            self.failures += row.stage_failures(f"{case.name}, stage {name}", found, spans[name])
-        last = TOLERANCES[list(self.tolerances.values())[-1]]
+            self.failures += limits[name].stage_failures(f"{case.name}, stage {name}", found, spans[name])
+        last = limits[list(limits)[-1]]
         if case.colors is not None:
             self.failures += last.color_failures(case.name, case.colors)
         if self.gate_masks and case.mask_iou is not None and not case.mask_iou >= last.mask_iou:

@@ -1,6 +1,8 @@
 """How far a bundle may be from its PyTorch network, by the numbers it stores and computes in: one table."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from gen2seg_runtime.difference import Difference
 from gen2seg_runtime.manifest import PrecisionSpec, StageSpec
@@ -13,6 +15,7 @@ class Tolerance:
     For a stage differences count in shares of the range of what is expected (`stage_max`, `stage_mean`, and the
     PSNR's peak); `relative` is the root mean square difference over the standard deviation of what is expected:
     unlike the others it sees a wrong weight also in a network whose output hardly varies. Colours count in 0..255.
+    The limits are for one network on exact input; `carried` gives those behind several.
     """
 
     stage_max: float
@@ -23,6 +26,15 @@ class Tolerance:
     color_relative: float
     color_psnr: float
     mask_iou: float
+
+    def carried(self, stages: int) -> "Tolerance":
+        """The limits for the last of several stages that ran one after the other.
+
+        Each passes on what the ones before it rounded. The roundings are independent, so their root mean squares
+        add in quadrature: the relative limits grow by the root of the number of stages. The absolute ones stay.
+        """
+        grown = math.sqrt(stages)
+        return replace(self, stage_relative=self.stage_relative * grown, color_relative=self.color_relative * grown)
 
     def stage_failures(self, what: str, found: Difference, span: float) -> list[str]:
         """What is out of tolerance, in words; `span`: the range of what was expected."""
@@ -89,8 +101,7 @@ TOLERANCES = {
         stage_relative=0.1,
         stage_psnr=36,
         color_mean=1.5,
-        # SD2 at 480x640 with random weights: 0.115 at 45.5 dB, since its colours hardly vary (deviation 11.8 of 255).
-        color_relative=0.15,
+        color_relative=0.1,
         color_psnr=45,
         mask_iou=0.9,
     ),
@@ -123,6 +134,11 @@ def stage_tolerance_name(stage: StageSpec, backend: str) -> str:
     """As `tolerance_name`, for one stage in one backend: an int8 artifact is judged as int8."""
     facts = stage.facts.get(backend, {})
     return "int8" if facts.get("precision") == "int8" else tolerance_name(stage.precision)
+
+
+def carried(rows: Mapping[str, str]) -> dict[str, Tolerance]:
+    """The limits of every stage of a chain; `rows`: stage -> row of `TOLERANCES`, in the order of the chain."""
+    return {name: TOLERANCES[row].carried(place) for place, (name, row) in enumerate(rows.items(), 1)}
 
 
 def loosest(names: list[str]) -> str:

@@ -2,6 +2,7 @@ import json
 import math
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from gen2seg_export.parity import CaseReport, Gate, ParityReport, verify_bundle
 from gen2seg_export.pipeline import ExportReport
 from gen2seg_export.reference import reference_colors, reference_input, target_size
 from gen2seg_export.source import Source, random_source
-from gen2seg_export.tolerances import TOLERANCES, loosest, stage_tolerance_name
+from gen2seg_export.tolerances import TOLERANCES, carried, loosest, stage_tolerance_name
 from gen2seg_runtime.colors import normalize_colors
 from gen2seg_runtime.difference import PSNR_CEILING, Difference, difference
 from gen2seg_runtime.manifest import InputSpec, OutputSpec, PadSpec, ResizeSpec, StageSpec
@@ -79,6 +80,21 @@ def test_every_figure_is_gated(stage: Difference, colors: Difference, iou: float
     free = Gate({"network": "stored float16"}, gate_masks=False)
     free.judge(CaseReport("x", "real", (1, 32, 32), {"network": NOTHING}, NOTHING, 0.1, 0.1), {"network": 255.0})
     assert not free.failures
+
+
+def test_relative_limits_grow_by_the_root_of_the_stages_that_rounded():
+    limits = carried({"encoder": "bfloat16", "unet": "bfloat16", "decoder": "bfloat16", "after": "int8"})
+    one = TOLERANCES["bfloat16"]
+    assert limits["encoder"] == one
+    assert limits["decoder"].stage_relative == pytest.approx(one.stage_relative * math.sqrt(3))
+    assert limits["decoder"].color_relative == pytest.approx(one.color_relative * math.sqrt(3))
+    assert limits["after"].stage_relative == TOLERANCES["int8"].stage_relative * 2
+    assert replace(limits["decoder"], stage_relative=one.stage_relative, color_relative=one.color_relative) == one
+
+    chain: dict[str, str] = dict.fromkeys(("encoder", "unet", "decoder"), "bfloat16")
+    gate = Gate(chain, gate_masks=False)
+    gate.judge(_case(**dict.fromkeys(chain, Difference(0, 0, 0.15, 200))), dict.fromkeys(chain, 1.0))
+    assert [failure.split(":")[0] for failure in gate.failures] == ["x, stage encoder", "x, stage unet"]
 
 
 def test_a_chain_is_as_exact_as_its_loosest_stage_so_far():
