@@ -53,7 +53,7 @@ class TargetsType(click.ParamType):
 @click.option(
     "--target", "targets", type=TargetsType(), default="onnx", show_default=True, help=f"Of {', '.join(TARGETS)}."
 )
-@click.option("--turing", is_flag=True, help="tensorrt-rtx: build for compute capability 7.5 in place of 8.0 and up.")
+@click.option("--turing", is_flag=True, help="tensorrt-rtx: one more engine, for compute capability 7.5.")
 @click.option(
     "--height", "heights", type=click.IntRange(1), multiple=True, help="Of a bucket; repeatable, with --width."
 )
