@@ -233,7 +233,7 @@ def _refer(
     key = digest_json([model.backbone, model.weights.sha256, [plan.digest for plan in plans], made_by])
     references = References(job.parts.root / "references", key, model.output)
     measured = precision == "int8" or is_typed(precision, targets)
-    calibration = calibration_cases(model.input, model.after) if measured else []
+    calibration = calibration_cases(model.input, model.after, precision) if measured else []
     references.compute([*cases, *calibration], model.reference, lambda case: job.tell("reference", case))
     name = digest_json([references.digest(case) for case in calibration])
     return [replace(plan, calibration=name) for plan in plans], references, calibration
