@@ -183,8 +183,7 @@ def export_bundle(
         _check_size(root, max_bytes)
         reports = _verify(job, root, cases, references)
         tell("control", "perturbed weights must fail")
-        float32 = {plan.name: graph for plan, graph in zip(plans, graphs, strict=True)}
-        control = negative_control(root, manifest, job.parts.root, control_case(cases), references, float32, threads)
+        control = negative_control(root, manifest, job.parts.root, control_case(cases), references, threads)
         problems += [failure for report in reports for failure in report.failures]
         problems += control.failures
         forced = _gate(problems, reports[0], control, force)
@@ -232,7 +231,7 @@ def _refer(
     made_by = [package_versions(), code_digest()]
     key = digest_json([model.backbone, model.weights.sha256, [plan.digest for plan in plans], made_by])
     references = References(job.parts.root / "references", key, model.output)
-    measured = precision == "int8" or is_typed(precision, targets)
+    measured = precision == "int8" or is_typed(precision, targets) or "openvino" in targets
     calibration = calibration_cases(model.input, model.after, precision) if measured else []
     references.compute([*cases, *calibration], model.reference, lambda case: job.tell("reference", case))
     name = digest_json([references.digest(case) for case in calibration])

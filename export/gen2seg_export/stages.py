@@ -23,8 +23,11 @@ from gen2seg_export.onnx_graph import GraphSpec, check_graph, data_name, save_gr
 from gen2seg_export.parts import Parts, link_or_copy
 from gen2seg_export.precision.pairwise import pairwise_norms
 from gen2seg_export.registry import GPU_TARGETS, load_part
+from gen2seg_export.targets.child import run_in_child
+from gen2seg_export.tolerances import TOLERANCES, tolerance_name
 from gen2seg_runtime.manifest import InputSpec, PrecisionSpec, StageSpec
 
+CHOOSER = "gen2seg_export.targets.cpu_choice:measure_candidates"
 Tell = Callable[[str], None]
 
 
@@ -194,6 +197,14 @@ def finish_stage(
         if made["facts"]:
             facts[backend] = made["facts"]
         notes += made["notes"]
+    preferred = "onnxruntime" if plan.precision != "fp32" or artifacts else None
+    if plan.precision == "int8":
+        preferred = "openvino"  # it is that or refused
+    elif "openvino" in artifacts:
+        xml = next(files[path] for path in artifacts["openvino"] if path.endswith(".xml"))
+        chosen = _cpu_choice(parts, plan, files[narrow.name], xml, precision, calibration, tell)
+        preferred, hint = chosen["backend"], chosen["hint"]
+        facts["openvino"] = {**facts["openvino"], "inference_precision": hint, "chosen": chosen}
     spec = StageSpec(
         name=plan.name,
         path=narrow.name,
@@ -202,16 +213,42 @@ def finish_stage(
         precision=precision,
         artifacts=artifacts,
         facts=facts,
-        backend=_preferred(plan, artifacts),
+        backend=preferred,
     )
     return StageFiles(spec, files, notes=tuple(notes))
 
 
-def _preferred(plan: StagePlan, artifacts: Mapping[str, Any]) -> str | None:
-    if plan.precision == "fp32" and not artifacts:
-        return None
-    targets = ("onnx", *(("openvino",) if "openvino" in artifacts else ()))
-    return load_part("gen2seg_export.precision").preferred_backend(plan.precision, targets)
+def _cpu_choice(
+    parts: Parts,
+    plan: StagePlan,
+    graph: Path,
+    xml: Path,
+    precision: PrecisionSpec,
+    calibration: Callable[[], Sequence[np.ndarray]],
+    tell: Tell,
+) -> dict[str, Any]:
+    """Backend and precision hint that run this stage best here, with the figures that say so."""
+    row = TOLERANCES[tolerance_name(precision)]
+    least_psnr = max(row.stage_psnr, row.color_psnr)
+
+    def make(root: Path) -> Mapping[str, Any]:
+        sample = root / "sample.npy"
+        np.save(sample, calibration()[0], allow_pickle=False)
+        job = {
+            "xml": str(xml),
+            "graph": str(graph),
+            "bfloat16": precision.compute == "bfloat16",
+            "sample": str(sample),
+            "least_psnr": least_psnr,
+        }
+        try:
+            return run_in_child(CHOOSER, job, tell)
+        finally:
+            sample.unlink()
+
+    key = {**plan.graph_key, "precision": plan.precision, "targets": plan.targets, "calibration": plan.calibration}
+    _, facts, _ = parts.part(f"{plan.name}.{plan.precision}.choice", key, make)
+    return facts
 
 
 def is_typed(precision: str, targets: Sequence[str]) -> bool:
