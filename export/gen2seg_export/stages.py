@@ -71,11 +71,16 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class StageFiles:
-    """A finished stage: its record for the manifest, and path in the bundle -> file in the work folder."""
+    """A finished stage: its record for the manifest, and path in the bundle -> file in the work folder.
+
+    Attributes:
+        missing: for each engine that cannot be built here: why, and the command that builds it on the device.
+    """
 
     spec: StageSpec
     files: Mapping[str, Path]
     notes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 def plan_stage(
@@ -183,6 +188,7 @@ def finish_stage(
         files[graph.name] = onnxruntime_form(graph)
     artifacts: dict[str, tuple[str, ...]] = {}
     facts: dict[str, Any] = {}
+    missing: list[str] = []
     for target in plan.targets:
         if target == "onnx":
             continue
@@ -197,6 +203,7 @@ def finish_stage(
         if made["facts"]:
             facts[backend] = made["facts"]
         notes += made["notes"]
+        missing += made.get("missing", [])
     preferred = "onnxruntime" if plan.precision != "fp32" or artifacts else None
     if plan.precision == "int8":
         preferred = "openvino"  # it is that or refused
@@ -215,7 +222,7 @@ def finish_stage(
         facts=facts,
         backend=preferred,
     )
-    return StageFiles(spec, files, notes=tuple(notes))
+    return StageFiles(spec, files, tuple(notes), tuple(missing))
 
 
 def _cpu_choice(
@@ -329,7 +336,8 @@ def _built(
                 "paths": [path.name for path in error.paths],
                 "opens": False,
                 "facts": {},
-                "notes": [f"{plan.name}: {error}"],
+                "notes": [],
+                "missing": [str(error)],
             }
         return {
             "paths": [path.relative_to(root).as_posix() for path in artifact.paths],

@@ -42,6 +42,7 @@ RANDOM_LICENCE = LicenceInfo(code="Apache-2.0", weights="Apache-2.0", use_limits
 def open_sd2(
     checkpoint: str | Path | None = None,
     *,
+    base: str | Path | None = None,
     sizes: Sequence[tuple[int, int]] = DEFAULT_SIZES,
     random_weights: bool = False,
     architecture: Mapping[str, Mapping[str, Any]] | None = None,
@@ -54,8 +55,9 @@ def open_sd2(
 
     Args:
         checkpoint: a folder in the diffusers layout or a hub id; None takes the published gen2seg weights.
+        base: another such folder or hub id, for the parts that the checkpoint lacks (all but the U-Net).
         sizes: the (height, width) that the bundle will run at, multiples of 8; empty leaves them free.
-        random_weights: build it with random weights instead; `checkpoint` and `text_embedding` must then be None.
+        random_weights: build it with random weights instead; `checkpoint`, `base` and `text_embedding` must be None.
         architecture: of the random network: entries of diffusers' configurations that differ from Stable Diffusion
             2's, in tables "unet", "vae" and "scheduler".
         vae: "full", "taesd" (the light one of the same latent space), or the folder or hub id of another.
@@ -71,14 +73,14 @@ def open_sd2(
     if any(side < STRIDE or side % STRIDE for size in sizes for side in size):
         raise ExportError(f"height and width must be positive multiples of {STRIDE}, got {sizes}")
     if random_weights:
-        if checkpoint is not None or text_embedding is not None:
-            raise ExportError("random_weights excludes a checkpoint and its text embedding")
+        if checkpoint is not None or base is not None or text_embedding is not None:
+            raise ExportError("random_weights excludes a checkpoint, its base and its text embedding")
         parts = random_sd2(SD2.updated(architecture or {}), vae=vae, seed=seed, allow_pickle=allow_pickle)
     else:
         if architecture:
             raise ExportError("architecture is for random weights; a checkpoint's configurations say its own")
         given = checkpoint if checkpoint is not None else str(get_backbone(BACKBONE).weights)
-        parts = load_sd2(given, vae=vae, text_embedding=text_embedding, allow_pickle=allow_pickle)
+        parts = load_sd2(given, base=base, vae=vae, text_embedding=text_embedding, allow_pickle=allow_pickle)
     return specialized_sd2(parts, sizes)
 
 

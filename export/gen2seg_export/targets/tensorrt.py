@@ -31,7 +31,7 @@ def build(
         script = out_dir / f"{stage}.trtexec.sh"
         with atomic_write(script) as file:
             file.write(f"#!/bin/sh\n# Run on the device, in the folder of {graph.name}.\nset -e\n{command}\n".encode())
-        message = f"{error}. On a device that has TensorRT 10 or 11 run: {command}"
+        message = f"{error}; on a device that has TensorRT 10 or 11 run, in the folder of {graph.name}: {command}"
         raise TargetUnavailableError(message, command, (script,)) from error
     return make_engines(
         "tensorrt", graph, out_dir, stage=stage, shapes=shapes, precision=precision, groups=[()], **options
