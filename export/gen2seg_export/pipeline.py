@@ -171,7 +171,7 @@ def export_bundle(
         sizes=tuple(sizes) if sizes or dynamic else None,
         settings=settings or None,
     )
-    model = replace(model, input=settle_input(model.input, sizes, dynamic, model.free_stride))
+    model = replace(model, input=settle_input(model.input, sizes, dynamic))
     cases = plan_cases(model.input, model.after, picture_folder(images), max_images)
     job = _Job(Parts(target), tell, threads, max_bytes)
     with job.parts.hold():

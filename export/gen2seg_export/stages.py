@@ -107,7 +107,7 @@ def plan_stage(
         channels=stage.in_channels,
         stride=stride,
         size=sizes[0] if len(sizes) == 1 and not spec.dynamic else None,
-        least=min(sides) // stride if sides else 1,
+        least=min(sides) // stride if sides else stage.free_least,
     )
     shapes = tuple((1, stage.in_channels, *size) for size in sizes)
     file = "model.onnx" if first and last else f"{stage.name}.onnx"

@@ -22,6 +22,9 @@ from gen2seg_runtime.manifest import InputSpec, LicenceInfo, PadSpec, ResizeSpec
 BACKBONE = "sd2"
 STRIDE = Sd2Net.STRIDE
 DEFAULT_SIZES = ((480, 640),)
+# Latents of 8 shrink to 1 on the way down, which a tracer takes for a case of its own; the graph that it makes for
+# larger ones is right for those as well.
+FREE_LEAST = 9
 
 LICENCE = LicenceInfo(
     code="Apache-2.0",
@@ -100,7 +103,7 @@ def specialized_sd2(parts: Sd2Parts, sizes: Sequence[tuple[int, int]]) -> Export
         backbone=record.name,
         stages=(
             Stage("encoder", encoder, out_channels=channels, out_scale=STRIDE),
-            Stage("unet", unet, channels, channels, STRIDE, STRIDE),
+            Stage("unet", unet, channels, channels, STRIDE, STRIDE, free_least=FREE_LEAST),
             Stage("decoder", decoder, in_channels=channels, in_scale=STRIDE),
         ),
         reference=lambda picture: reference_sd2(net, picture),
@@ -119,8 +122,6 @@ def specialized_sd2(parts: Sd2Parts, sizes: Sequence[tuple[int, int]]) -> Export
         before=before,
         after=measure_cost(chain, [chain], measured),
         warnings=parts.warnings,
-        # A graph for any size needs sides that every level of the U-Net halves without rest.
-        free_stride=STRIDE * 2 ** (len(parts.unet.config["block_out_channels"]) - 1),
     )
 
 
