@@ -15,9 +15,10 @@ from gen2seg_export.external_data import external_files
 from gen2seg_export.ir_weights import ir_weights, perturb_ir_weight
 from gen2seg_export.onnx_graph import large_weights, perturb_weight, save_graph
 from gen2seg_export.parts import link_or_copy
-from gen2seg_export.tolerances import TOLERANCES, stage_difference, stage_tolerance_name
+from gen2seg_export.tolerances import TOLERANCES, stage_tolerance_name
 from gen2seg_runtime.backends import open_backend
 from gen2seg_runtime.bundle import Bundle
+from gen2seg_runtime.difference import stage_difference
 from gen2seg_runtime.errors import NetworkOutputError
 from gen2seg_runtime.manifest import Manifest, StageSpec
 

@@ -15,10 +15,10 @@ import numpy as np
 
 from gen2seg_export.cases import Case, References
 from gen2seg_export.errors import ExportError
-from gen2seg_export.tolerances import carried, loosest, stage_difference, stage_tolerance_name
+from gen2seg_export.tolerances import carried, loosest, stage_tolerance_name
 from gen2seg_runtime.backends import open_backend
 from gen2seg_runtime.bundle import Bundle
-from gen2seg_runtime.difference import Difference, difference
+from gen2seg_runtime.difference import Difference, difference, stage_difference
 from gen2seg_runtime.encoding import Encoding
 from gen2seg_runtime.errors import NetworkOutputError
 from gen2seg_runtime.mask_agreement import click_grid, mask_ious

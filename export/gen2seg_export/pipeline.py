@@ -206,7 +206,8 @@ def export_bundle(
             },
             resources={**measure_resources(root, threads), "cost": cost_json(model)},
         )
-        manifest = _finish(root, manifest, limited_goldens(goldens, reports))
+        trained = manifest.weights.state == "trained"
+        manifest = _finish(root, manifest, limited_goldens(goldens, reports, trained))
         size = _check_size(root, max_bytes)
         tell("publish", str(output))
         publish_directory(root, target, overwrite)

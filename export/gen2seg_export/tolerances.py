@@ -4,9 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from gen2seg_runtime.difference import Difference, difference
+from gen2seg_runtime.difference import Difference
 from gen2seg_runtime.manifest import PrecisionSpec, StageSpec
 
 
@@ -18,7 +16,7 @@ class Tolerance:
     PSNR's peak); `relative` is the root mean square difference over the standard deviation of what is expected:
     unlike the others it sees a wrong weight also in a network whose output hardly varies. Colours count in 0..255.
     The limits are for one network on exact input; `carried` gives those behind several.
-    What is different for random weights is said at `stage_difference` and `untrained_failures`.
+    What is different for random weights is said at `stage_difference` (of the runtime) and `untrained_failures`.
     """
 
     stage_max: float
@@ -60,21 +58,6 @@ class Tolerance:
         if raw.psnr >= self.color_psnr:
             return []
         return [f"{what}: PSNR {raw.psnr:.4g} dB of the raw colours over their range is below {self.color_psnr:g}"]
-
-
-# Of the range of what random weights give; less spread than that counts as that. With an eighth of the range the
-# limit on `relative` stays above the one on the PSNR in every row, by 2 to 4 dB.
-LEAST_SPREAD = 1 / 8
-
-
-def stage_difference(got: np.ndarray, expected: np.ndarray, trained: bool) -> Difference:
-    """The difference that a stage is judged by.
-
-    Random weights give values of which a few are far from the rest: a spread of a 25th or 40th of the range, while
-    rounding errors grow with the values on their way, the far ones among them. Trained weights are held to their own
-    spread, however small.
-    """
-    return difference(got, expected, least_spread=0.0 if trained else LEAST_SPREAD * float(np.ptp(expected)))
 
 
 def _failures(what: str, found: Difference, mean: float, relative: float, psnr: float) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from gen2seg_runtime.backends import open_backend, usable_backends
 from gen2seg_runtime.bundle import Bundle
-from gen2seg_runtime.difference import Difference, difference
+from gen2seg_runtime.difference import Difference, difference, stage_difference
 from gen2seg_runtime.errors import BackendError, BundleIntegrityError, ImageError, NetworkOutputError
 from gen2seg_runtime.images import read_image
 from gen2seg_runtime.manifest import GoldenRecord
@@ -110,6 +110,7 @@ def verify_goldens(
 
 
 def _check(bundle: Bundle, segmenter: Segmenter, golden: GoldenRecord) -> GoldenCheck:
+    trained = bundle.manifest.weights.state == "trained"
     image, expected = (_picture(bundle, path) for path in (golden.image, golden.colors))
     name = segmenter.backend_name
     try:
@@ -136,7 +137,7 @@ def _check(bundle: Bundle, segmenter: Segmenter, golden: GoldenRecord) -> Golden
         if stages[stage].shape != wanted.shape:
             failures.append(f"{golden.image}: stage {stage!r} gave {stages[stage].shape}, expected {wanted.shape}")
             continue
-        found_stages[stage] = figures = difference(stages[stage], wanted)
+        found_stages[stage] = figures = stage_difference(stages[stage], wanted, trained)
         if golden.max_relative is not None and not figures.relative <= golden.max_relative:
             failures.append(
                 f"{golden.image}: stage {stage!r} differs by {figures.relative:.3g} relative, "

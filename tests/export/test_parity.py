@@ -15,22 +15,16 @@ import gen2seg_kernels
 from gen2seg_export import cases, samples
 from gen2seg_export.cases import Case, References
 from gen2seg_export.errors import ExportError
+from gen2seg_export.goldens import limited_goldens
 from gen2seg_export.model import Cost
 from gen2seg_export.parity import CaseReport, Gate, ParityReport, verify_bundle
 from gen2seg_export.pipeline import ExportReport
 from gen2seg_export.reference import reference_colors, reference_input, target_size
 from gen2seg_export.source import Source, random_source
-from gen2seg_export.tolerances import (
-    LEAST_SPREAD,
-    TOLERANCES,
-    carried,
-    loosest,
-    stage_difference,
-    stage_tolerance_name,
-)
+from gen2seg_export.tolerances import TOLERANCES, carried, loosest, stage_tolerance_name
 from gen2seg_runtime.colors import normalize_colors
-from gen2seg_runtime.difference import PSNR_CEILING, Difference, difference
-from gen2seg_runtime.manifest import InputSpec, OutputSpec, PadSpec, ResizeSpec, StageSpec
+from gen2seg_runtime.difference import LEAST_SPREAD, PSNR_CEILING, Difference, difference, stage_difference
+from gen2seg_runtime.manifest import GoldenRecord, InputSpec, OutputSpec, PadSpec, ResizeSpec, StageSpec
 from gen2seg_runtime.preprocess import network_input, plan_geometry
 from gen2seg_runtime.segmenter import Segmenter
 
@@ -133,6 +127,14 @@ def test_only_random_weights_are_given_a_least_spread():
     assert stage_difference(got, expected, trained=False).relative == pytest.approx(1e-3 / (2 * LEAST_SPREAD))
     wide = np.linspace(-1, 1, 1000)
     assert stage_difference(wide + 1e-3, wide, trained=False) == difference(wide + 1e-3, wide)
+
+
+@pytest.mark.parametrize(("trained", "psnr", "least"), [(True, 34.7, 45), (False, 34.7, 28.7), (False, 60, 45)])
+def test_goldens_of_random_weights_are_limited_by_what_was_seen(trained: bool, psnr: float, least: float):
+    case = CaseReport("x", "golden", (1, 32, 32), {"network": NOTHING}, Difference(27, 4.6, 0.7, psnr), 1.0, 1.0, 0)
+    report = ParityReport("openvino", {"network": "bfloat16"}, "metric", False, (case,), ())
+    [golden] = limited_goldens([GoldenRecord(image="goldens/x.png", colors="goldens/x.colors.png")], [report], trained)
+    assert golden.min_psnr == pytest.approx(least)
 
 
 @pytest.mark.parametrize("row", TOLERANCES)
