@@ -28,6 +28,7 @@ from gen2seg_export.targets.child import run_in_child
 from gen2seg_export.targets.engine_build import load_library
 from gen2seg_export.targets.engine_check import check_engine, graph_formats
 from gen2seg_export.targets.stopwatch import psnr
+from gen2seg_export.targets.widening import widen_until_near
 from gen2seg_runtime.cuda_probe import Gpu
 
 from .toys import Toy, inputs, run_onnx, write_onnx
@@ -141,6 +142,36 @@ def test_int8_passes_the_gate_and_leaves_the_ends_wide(
     config = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
     got = openvino.Core().compile_model(model, "CPU", config)([x])[0]
     assert 35 < psnr(run_onnx(toy, x), got) < 70
+
+
+@needs_openvino
+@needs_nncf
+def test_int8_that_is_too_far_off_leaves_its_most_sensitive_products_float(
+    int8_job: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    from gen2seg_export.targets import openvino_build
+
+    real = openvino_build.compare
+    monkeypatch.setattr(openvino_build, "compare", lambda *args: {**FAST, "psnr": real(*args)["psnr"]})
+    plain = openvino_build.build_ir(int8_job, lambda _text: None)["figures"]
+    told: list[str] = []
+    widened = openvino_build.build_ir({**int8_job, "min_psnr": plain["psnr"] + 0.5}, told.append)
+    assert widened["figures"]["psnr"] >= plain["psnr"] + 0.5
+    assert widened["figures"]["wide_products"] >= 1
+    assert "most sensitive of" in widened["notes"][0]
+    assert any("with part 1 of" in line for line in told)
+    with pytest.raises(Int8RefusedError, match="at least 199 is required"):
+        openvino_build.build_ir({**int8_job, "min_psnr": 199.0}, told.append)
+
+
+def test_the_parts_that_help_most_are_left_wide():
+    loss = dict.fromkeys("abcdefghijklmnop", 1.0) | {"e": 50.0, "k": 9.0}
+    quality = lambda wide: 100 - sum(value for name, value in loss.items() if name not in wide)  # noqa: E731
+    wide, figures = widen_until_near(
+        list(loss), list, quality, lambda wide: {"psnr": quality(wide)}, 80.0, lambda _text: None
+    )
+    assert wide == ["e", "f", "k", "l"]  # 27 dB as it is, 78 with the worst part wide, 88 with two
+    assert figures == {"psnr": 88.0, "wide_products": 4}
 
 
 def _makers(op: Any) -> set[str]:

@@ -41,9 +41,21 @@ def compare(
         "float_precision": best_float,
         "int8_ms": round(1000 * candidates[best][1], 2),
         "int8_precision": best,
-        "psnr": round(min(psnr(*pair) for pair in zip(expected, found, strict=True)), 2),
+        "psnr": round(worst_psnr(expected, found), 2),
         "finite": all(bool(np.isfinite(output).all()) for output in found),
     }
+
+
+def outputs(
+    core: openvino.Core, model: openvino.Model, hint: str, samples: Sequence[np.ndarray], threads: int | None
+) -> list[np.ndarray]:
+    """What a network gives for each input, with that precision asked for."""
+    return _run(core, model, hint, samples, threads, runs=0)[0]
+
+
+def worst_psnr(expected: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float:
+    """The least `psnr` of several outputs, dB."""
+    return min(psnr(*pair) for pair in zip(expected, found, strict=True))
 
 
 def psnr(expected: np.ndarray, found: np.ndarray) -> float:
@@ -56,7 +68,12 @@ def psnr(expected: np.ndarray, found: np.ndarray) -> float:
 
 
 def _run(
-    core: openvino.Core, model: openvino.Model, hint: str, samples: Sequence[np.ndarray], threads: int | None
+    core: openvino.Core,
+    model: openvino.Model,
+    hint: str,
+    samples: Sequence[np.ndarray],
+    threads: int | None,
+    runs: int = RUNS,
 ) -> tuple[list[np.ndarray], float]:
     """The outputs, and the median seconds of the first."""
     config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": hint, "NUM_STREAMS": 1}
@@ -64,12 +81,12 @@ def _run(
         config["INFERENCE_NUM_THREADS"] = threads
     request = core.compile_model(model, "CPU", config).create_infer_request()
     times = []
-    for _ in range(RUNS + 1):
+    for _ in range(runs + 1):
         start = time.perf_counter()
         request.infer([samples[0]])
         times.append(time.perf_counter() - start)
-    outputs = [request.get_output_tensor(0).data.copy()]
+    found = [request.get_output_tensor(0).data.copy()]
     for sample in samples[1:]:
         request.infer([sample])
-        outputs.append(request.get_output_tensor(0).data.copy())
-    return outputs, statistics.median(times[1:])
+        found.append(request.get_output_tensor(0).data.copy())
+    return found, statistics.median(times[1:] or times)
