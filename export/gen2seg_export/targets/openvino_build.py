@@ -15,7 +15,7 @@ from gen2seg_export.targets.stopwatch import compare, outputs, worst_psnr
 from gen2seg_export.targets.widening import widen_until_near
 
 # Half the range stays with the activations, as SmoothQuant (arXiv 2211.10438) has it. NNCF's own 0.95 leaves nearly all
-# of it with the weights: a ViT-B loses 5 to 7 dB by that.
+# of it with the weights: that cost a ViT-B 2 to 7 dB (docs/precision.md). No other values were tried.
 SMOOTHING = 0.5
 
 
