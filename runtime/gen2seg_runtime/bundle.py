@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from gen2seg_runtime.errors import BundleError, BundleIntegrityError, BundleIOError, BundleSchemaError
+from gen2seg_runtime.files import as_path
 from gen2seg_runtime.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, FileRecord, Manifest, StageSpec
 
 DEFAULT_BUNDLE = "gen2seg-tiny"
@@ -70,7 +71,7 @@ class Bundle:
             BundleIOError: the folder or a file cannot be read.
             BundleError: no path was given and no bundle is embedded.
         """
-        root = Path(default_bundle_path() if path is None else path).absolute()
+        root = (default_bundle_path() if path is None else as_path(path, BundleIOError)).absolute()
         if not root.is_dir():
             raise BundleIOError(f"{root}: no such bundle folder")
         with _open_inside(root, MANIFEST_NAME) as file:

@@ -43,6 +43,8 @@ def normalize_colors(raw: np.ndarray, spec: OutputSpec) -> np.ndarray:
 
 def check_colors(colors: np.ndarray) -> None:
     """Raise ImageError unless `colors` is (h, w, 3) uint8 with at least one pixel."""
+    if not isinstance(colors, np.ndarray):
+        raise ImageError(f"colors must be a NumPy array, got {type(colors).__name__}")
     if colors.ndim != 3 or colors.shape[2] != 3 or colors.dtype != np.uint8 or not colors.size:
         raise ImageError(f"colors must be (h, w, 3) uint8, got {colors.shape} {colors.dtype}")
 

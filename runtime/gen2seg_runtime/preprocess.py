@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from gen2seg_runtime.errors import ImageError
 from gen2seg_runtime.manifest import InputSpec, ResizeSpec
 
 
@@ -34,6 +35,19 @@ def plan_geometry(image_size: tuple[int, int], spec: InputSpec) -> Geometry:
     bucket = choose_bucket(image_size, spec.buckets)
     content = bucket if spec.resize.rule == "fixed" else _inside(image_size, bucket, spec.resize)
     return Geometry(image_size, content, bucket)
+
+
+def check_geometry(geometry: Geometry, limit: int) -> None:
+    """Raise ImageError where the network would see more pixels than a picture may have.
+
+    A manifest may enlarge small pictures to any size; this holds the memory for that under the user's own limit.
+    """
+    height, width = geometry.padded
+    if height * width > max(limit, math.prod(geometry.image)):
+        raise ImageError(
+            f"the bundle brings a picture of {geometry.image[1]}×{geometry.image[0]} pixels to {width}×{height}, "
+            f"more than the limit of {limit:,}; raise it with max_pixels or GEN2SEG_MAX_PIXELS if you trust the bundle"
+        )
 
 
 def choose_bucket(size: tuple[int, int], buckets: tuple[tuple[int, int], ...]) -> tuple[int, int]:

@@ -16,10 +16,11 @@ from gen2seg_runtime.bundle import Bundle
 from gen2seg_runtime.colors import check_shape, normalize_colors
 from gen2seg_runtime.encoding import Encoding
 from gen2seg_runtime.errors import BundleWarning, ImageError
-from gen2seg_runtime.images import read_image
+from gen2seg_runtime.images import pixel_limit, read_image
 from gen2seg_runtime.manifest import Manifest
-from gen2seg_runtime.preprocess import Geometry, network_input, plan_geometry
+from gen2seg_runtime.preprocess import Geometry, check_geometry, network_input, plan_geometry
 from gen2seg_runtime.profile import Timings, collect, stage
+from gen2seg_runtime.prompts import is_list
 
 if TYPE_CHECKING:
     from gen2seg_runtime.stream import Stream
@@ -166,7 +167,9 @@ class Segmenter:
             as `encode`, for the first picture that fails.
         """
         if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-            raise ImageError(f"batch must be a whole number >= 1, got {batch!r}")
+            raise ImageError(f"batch must be a whole number >= 1, got {batch!r:.100}")
+        if not is_list(images):
+            raise ImageError(f"images must be a list of pictures, got {type(images).__name__}")
         encodings: dict[int, Encoding] = {}
         waiting: dict[tuple[int, ...], list[tuple[int, np.ndarray, Geometry]]] = {}
 
@@ -209,7 +212,7 @@ class Segmenter:
 
     def _prepared(self, images: Sequence[Any], max_pixels: int | None) -> Iterator[tuple[np.ndarray, Geometry]]:
         """The pictures as inputs, in order; the next one is made while the caller works on one."""
-        if not images:
+        if not len(images):
             return
         context = copy_context()  # so that a profile around this call sees what the thread does
         with ThreadPoolExecutor(1, thread_name_prefix="gen2seg-read") as reader:
@@ -230,6 +233,7 @@ class Segmenter:
         spec = self.manifest.input
         with stage("resize"):
             geometry = plan_geometry((rgb.shape[0], rgb.shape[1]), spec)
+            check_geometry(geometry, pixel_limit(max_pixels))
             return network_input(rgb, spec, geometry), geometry
 
     def _finish(self, raw: np.ndarray, x: np.ndarray, geometry: Geometry) -> Encoding:

@@ -14,8 +14,8 @@ import numpy as np
 from gen2seg_runtime.backends import open_backend, usable_backends
 from gen2seg_runtime.bundle import Bundle
 from gen2seg_runtime.difference import Difference, difference
-from gen2seg_runtime.errors import BackendError, BundleIntegrityError, ImageError, NetworkOutputError
-from gen2seg_runtime.images import read_image
+from gen2seg_runtime.errors import BackendError, BundleIntegrityError, ImageError, ImageReadError, NetworkOutputError
+from gen2seg_runtime.images import load_picture, pixel_limit, read_image
 from gen2seg_runtime.manifest import GoldenRecord
 from gen2seg_runtime.mask_agreement import mask_ious
 from gen2seg_runtime.segmenter import Segmenter
@@ -156,13 +156,10 @@ def _json(value: Any) -> Any:
 
 
 def _picture(bundle: Bundle, path: str) -> np.ndarray:
-    from PIL import Image
-
     content = io.BytesIO(bundle.read(path))
     try:
-        with Image.open(content) as picture:
-            return read_image(picture)
-    except (OSError, ImageError, Image.DecompressionBombError) as error:
+        return read_image(load_picture(content, path, pixel_limit()))
+    except (ImageError, ImageReadError) as error:
         raise BundleIntegrityError(f"{bundle.root / path}: no picture: {error}") from error
 
 
