@@ -241,7 +241,9 @@ class Segmenter:
         height, width = geometry.content
         manifest = self.manifest
         with stage("normalise"):
-            colors = normalize_colors(raw[0], manifest.output)[:height, :width]
+            # The rule "fixed" looks at each pixel alone; the others at the padding too.
+            crop = np.s_[:, :height, :width] if manifest.output.normalization == "fixed" else np.s_[:]
+            colors = normalize_colors(raw[0][crop], manifest.output)[:height, :width]
         return Encoding(
             colors,
             geometry.image,
