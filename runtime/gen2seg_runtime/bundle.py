@@ -72,7 +72,11 @@ class Bundle:
             BundleError: no path was given and no bundle is embedded.
         """
         root = (default_bundle_path() if path is None else as_path(path, BundleIOError)).absolute()
-        if not root.is_dir():
+        try:
+            present = root.is_dir()
+        except OSError as error:  # a name that is too long, a folder above that may not be searched
+            raise BundleIOError(f"{root}: cannot be opened: {error}") from error
+        if not present:
             raise BundleIOError(f"{root}: no such bundle folder")
         with _open_inside(root, MANIFEST_NAME) as file:
             text = file.read(MAX_MANIFEST_BYTES + 1)

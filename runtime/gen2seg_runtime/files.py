@@ -4,6 +4,7 @@ Both context managers write beside the target under a hidden temporary name and 
 When the block raises, or the process is interrupted, what was there before is still there.
 """
 
+import io
 import os
 import secrets
 import shutil
@@ -13,6 +14,24 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gen2seg_runtime.errors import Gen2SegError, OutputError, OutputExistsError
+
+_SMALL_READ = 1 << 16
+
+
+class SteadyReader(io.BufferedReader):
+    """A file read in pieces no larger than the file.
+
+    Parsers ask for as many bytes as a damaged header says, and Python sets that much memory aside first.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _SMALL_READ:
+            size = max(0, min(size, self._size - self.tell()))
+        return super().read(size)
 
 
 def as_path(value: Any, error: type[Gen2SegError]) -> Path:

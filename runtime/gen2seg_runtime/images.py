@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from gen2seg_runtime.errors import ImageError, ImageReadError, ImageWarning
-from gen2seg_runtime.files import as_path
+from gen2seg_runtime.files import SteadyReader, as_path
 
 # Just under Pillow's own hard limit, so that ours speaks first and names the way to raise it.
 DEFAULT_MAX_PIXELS = 178_000_000
@@ -145,7 +145,7 @@ def _from_file(path: Path, limit: int) -> np.ndarray:
             raise ImageReadError(f"{path}: not a regular file")
         if path.stat().st_size == 0:
             raise ImageReadError(f"{path}: the file is empty")
-        with path.open("rb") as file, load_picture(file, str(path), limit) as image:
+        with SteadyReader(path) as file, load_picture(file, str(path), limit) as image:
             return _upright(image, str(path))
     except (ImageReadError, ImageError):
         raise

@@ -1,5 +1,6 @@
 """Seeded damage to valid files: bytes, PNG chunks with their checksums put right, and JSON documents."""
 
+import copy
 import json
 import math
 import random
@@ -159,8 +160,8 @@ def _change(value: Any, rng: random.Random) -> Any:
     inner = list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
     if not inner or rng.random() < 0.1:
         if isinstance(value, int | float) and not isinstance(value, bool) and rng.random() < 0.5:
-            return rng.choice((-value, value + 1, value * 1000, float(value), str(value)))
-        return rng.choice(ODD_JSON)
+            return rng.choice((-value, value + 1, value * 1000, value / 2 if abs(value) < 1e300 else 0.5, repr(value)[:9]))
+        return copy.deepcopy(rng.choice(ODD_JSON))
     key = rng.choice(inner)
     what = rng.random()
     if what < 0.1:
@@ -168,7 +169,7 @@ def _change(value: Any, rng: random.Random) -> Any:
     elif what < 0.15 and isinstance(value, dict):
         value[str(key) + "x"] = value.pop(key)
     elif what < 0.2 and isinstance(value, list):
-        value.append(value[key])
+        value.append(copy.deepcopy(value[key]))
     else:
         value[key] = _change(value[key], rng)
     return value
