@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 
-from gen2seg_runtime import queries
 from gen2seg_runtime.colors import check_colors
-from gen2seg_runtime.edges import color_edges
 from gen2seg_runtime.encoding_file import EncodingData, read_encoding, write_encoding
 from gen2seg_runtime.errors import ImageError, PromptError
-from gen2seg_runtime.instances import Instances, find_instances
 from gen2seg_runtime.manifest import InstanceSpec, PromptSpec
 from gen2seg_runtime.profile import timed
 from gen2seg_runtime.prompts import Prompt, check_mode, check_prompt, is_list
-from gen2seg_runtime.refine import Refinement
 from gen2seg_runtime.resample import map_points, resize_colors, resize_mask
 
 if TYPE_CHECKING:
     from gen2seg_kernels import PreparedColors
+    from gen2seg_runtime.instances import Instances
+    from gen2seg_runtime.refine import Refinement
 
 _FARTHEST = 1e6  # beyond any distance of colours
 
@@ -212,10 +210,10 @@ class Encoding:
         self,
         point: Any,
         label: int = 1,
-        after: Refinement | None = None,
+        after: "Refinement | None" = None,
         mode: str | None = None,
         **options: Any,
-    ) -> Refinement:
+    ) -> "Refinement":
         """One more click on a mask, at the cost of that click alone.
 
         Args:
@@ -229,6 +227,7 @@ class Encoding:
             PromptError: as for `mask`; `mode` or options with a later click; `after` is of another encoding.
         """
         from gen2seg_kernels import prompt_refine, prompt_start
+        from gen2seg_runtime.refine import Refinement
 
         if not isinstance(label, int | np.integer) or label not in (0, 1):
             raise PromptError(f"label must be 1 (positive) or 0 (negative), got {label!r}")
@@ -258,7 +257,7 @@ class Encoding:
     @timed("instances")
     def instances(
         self, *, distance: float | None = None, background: float | None = None, min_area: int | None = None
-    ) -> Instances:
+    ) -> "Instances":
         """Every instance, largest first, labels at the size of the picture.
 
         Args:
@@ -267,6 +266,8 @@ class Encoding:
         Raises:
             ImageError: a parameter is out of its range.
         """
+        from gen2seg_runtime.instances import find_instances
+
         defaults = self._data.instances
         return find_instances(
             self.colors,
@@ -279,6 +280,8 @@ class Encoding:
     @timed("edges")
     def edges(self) -> np.ndarray:
         """(H, W) float32 in [0, 1]: thin edges between colours, see `gen2seg_runtime.edges.color_edges`."""
+        from gen2seg_runtime.edges import color_edges
+
         return color_edges(self.colors, self.size)
 
     @timed("prompt")
@@ -296,6 +299,8 @@ class Encoding:
             PromptError: no such box, or as for `mask`.
         """
         mode, values = self._resolve(mode, options)
+        from gen2seg_runtime import queries
+
         return queries.mask_of_box(self, box, mode, values, clip)
 
     @timed("prompt")
@@ -311,6 +316,8 @@ class Encoding:
             PromptError: another shape or type, an empty mask, or as for `mask`.
         """
         mode, values = self._resolve(mode, options)
+        from gen2seg_runtime import queries
+
         return queries.mask_of_region(self, mask, mode, values)
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from gen2seg_runtime import strict_json
 from gen2seg_runtime.errors import EncodingFormatError, ImageError, ImageReadError
@@ -51,6 +51,8 @@ def write_encoding(path: str | os.PathLike[str], data: EncodingData) -> None:
         "prompt": record_to_dict(data.prompt),
         "instances": record_to_dict(data.instances),
     }
+    from PIL import PngImagePlugin
+
     info = PngImagePlugin.PngInfo()
     info.add_itxt(CHUNK, json.dumps(header, ensure_ascii=False, allow_nan=False))
     buffer = io.BytesIO()

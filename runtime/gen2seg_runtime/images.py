@@ -14,6 +14,7 @@ What happens to pictures that are not 8-bit RGB:
 
 import os
 import struct
+import sys
 import threading
 import warnings
 import zlib
@@ -243,7 +244,7 @@ def _orient(rgb: np.ndarray, orientation: int) -> np.ndarray:
 
 def _from_array(array: np.ndarray, limit: int) -> np.ndarray:
     name = "the given array"
-    if isinstance(array, np.ma.MaskedArray):
+    if _is_masked(array):
         raise ImageError("image is a masked array; fill what is masked first (image.filled(0))")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
@@ -268,6 +269,11 @@ def _from_array(array: np.ndarray, limit: int) -> np.ndarray:
     if array.dtype.kind == "f" and array.dtype.itemsize <= 8:
         return _grey_to_rgb(_scale_floats(array, name))
     raise ImageError(f"a grey image must be bool, uint8, uint16 or float, got {array.dtype}")
+
+
+def _is_masked(array: np.ndarray) -> bool:
+    masked = sys.modules.get("numpy.ma")  # who made such an array has loaded it; nobody else need
+    return masked is not None and isinstance(array, masked.MaskedArray)
 
 
 def _grey_to_rgb(grey: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Self
@@ -214,6 +213,8 @@ class Segmenter:
         """The pictures as inputs, in order; the next one is made while the caller works on one."""
         if not len(images):
             return
+        from concurrent.futures import ThreadPoolExecutor
+
         context = copy_context()  # so that a profile around this call sees what the thread does
         with ThreadPoolExecutor(1, thread_name_prefix="gen2seg-read") as reader:
             ahead = reader.submit(context.run, self._prepare, images[0], max_pixels)
