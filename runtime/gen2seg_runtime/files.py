@@ -8,6 +8,7 @@ import io
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO
 from gen2seg_runtime.errors import Gen2SegError, OutputError, OutputExistsError
 
 _SMALL_READ = 1 << 16
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux
 
 
 class SteadyReader(io.BufferedReader):
@@ -206,6 +208,9 @@ def _swap_in(temporary: Path, target: Path) -> None:
     if not target.exists():
         _replace(temporary, target)
         return
+    if _exchange(temporary, target):
+        shutil.rmtree(temporary, ignore_errors=True)
+        return
     old = _temporary_sibling(target)
     _replace(target, old)
     try:
@@ -214,6 +219,19 @@ def _swap_in(temporary: Path, target: Path) -> None:
         old.replace(target)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap two names in one step, so that a process killed here leaves no moment without the second; False where the
+    system cannot (Linux' renameat2 with RENAME_EXCHANGE)."""
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    if rename is None:
+        return False
+    return rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0
 
 
 def _sync_tree(folder: Path) -> None:

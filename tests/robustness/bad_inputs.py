@@ -102,9 +102,10 @@ def _child(inputs: int, seed: int, first: int) -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         limit = pages * resource.getpagesize() + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        entries = _SELFTEST if os.environ.get("GEN2SEG_HARNESS_SELFTEST") else None
         for number in range(first, first + inputs):
             rng = random.Random(f"{seed}-{number}")
-            entry = rng.choice(ENTRIES)
+            entry = entries[number] if entries else rng.choice(ENTRIES)
             _say(begun=number, entry=entry.__name__)
             signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
             failure = ""
@@ -123,6 +124,27 @@ def _child(inputs: int, seed: int, first: int) -> None:
         _say(peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _bare(_: object) -> None:
+    raise ZeroDivisionError
+
+
+def _hang(_: object) -> None:
+    signal.setitimer(signal.ITIMER_PROF, 0.2)  # in place of the full time
+    while True:
+        pass
+
+
+def _crash(_: object) -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def _bomb(_: object) -> None:
+    bytearray(4 * MEMORY)
+
+
+_SELFTEST = (_bare, _hang, _crash, _bomb)  # what the harness must notice
 
 
 def _say(**line: object) -> None:
