@@ -312,7 +312,7 @@ def _stretch(grey: np.ndarray, low: float, high: float) -> np.ndarray:
     if span < _LEAST_SPAN[grey.dtype.itemsize if grey.dtype.kind == "f" else 8]:
         grey = grey.astype(np.float64)
         if span < _LEAST_SPAN[8]:
-            grey, low, high = (value * _ENLARGE for value in (grey, low, high))
+            grey, low, high = grey * _ENLARGE, low * _ENLARGE, high * _ENLARGE
             span = high / 2 - low / 2
     scaled = grey / 2.0
     scaled -= low / 2

@@ -9,7 +9,9 @@ from gen2seg_kernels.pixels import cpu, reference
 pytestmark = pytest.mark.skipif(load_native() is None, reason="the extension is not built here")
 
 
-@pytest.mark.parametrize(("size", "padded"), [((1, 1), (1, 1)), ((1, 1), (3, 4)), ((7, 13), (8, 32)), ((33, 300), (33, 301))])
+@pytest.mark.parametrize(
+    ("size", "padded"), [((1, 1), (1, 1)), ((1, 1), (3, 4)), ((7, 13), (8, 32)), ((33, 300), (33, 301))]
+)
 def test_planes_equal_the_definition(size: tuple[int, int], padded: tuple[int, int]):
     rng = np.random.default_rng(3)
     table = rng.normal(size=(3, 256)).astype(np.float32)
@@ -25,8 +27,12 @@ def test_colors_equal_the_definition(size: tuple[int, int], bounds: tuple[float,
     rng = np.random.default_rng(4)
     low, high = bounds
     planes = (low + (high - low) * rng.uniform(-0.2, 1.2, (3, *size))).astype(np.float32)
-    planes.flat[:: max(1, planes.size // 5)] = (low + (high - low) * np.arange(256) / 255)[: -(-planes.size // max(1, planes.size // 5))]
-    np.testing.assert_array_equal(cpu.planes_to_colors(planes, low, high), reference.planes_to_colors(planes, low, high))
+    planes.flat[:: max(1, planes.size // 5)] = (low + (high - low) * np.arange(256) / 255)[
+        : -(-planes.size // max(1, planes.size // 5))
+    ]
+    np.testing.assert_array_equal(
+        cpu.planes_to_colors(planes, low, high), reference.planes_to_colors(planes, low, high)
+    )
     crop = planes[:, : size[0] // 2 + 1, : size[1] // 2 + 1]
     for source in (crop, crop[:, ::-1], crop[..., ::-1]):
         expected = reference.planes_to_colors(source, low, high)

@@ -42,7 +42,9 @@ class Report:
     seconds: float
 
     def __str__(self) -> str:
-        lines = [f"{self.inputs} bad inputs, {len(self.failures)} failures, {self.seconds:.0f} s, {self.peak_mib:.0f} MiB"]
+        lines = [
+            f"{self.inputs} bad inputs, {len(self.failures)} failures, {self.seconds:.0f} s, {self.peak_mib:.0f} MiB"
+        ]
         for entry, counts in sorted(self.outcomes.items()):
             shown = ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
             lines.append(f"  {entry:18} {sum(counts.values()):6}: {shown}")

@@ -5,6 +5,8 @@ errors are the harness's business. Entries of files damage a valid file first.
 """
 
 import io
+import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -59,16 +61,20 @@ def _damaged(case: Case, suffix: str, data: bytes) -> bytes:
 
 def _valid_picture(picture: np.ndarray) -> None:
     assert picture.dtype == np.uint8, picture.dtype
-    assert picture.ndim == 3 and picture.shape[2] == 3 and picture.size, picture.shape
+    assert picture.ndim == 3, picture.shape
+    assert picture.shape[2] == 3, picture.shape
+    assert picture.size, picture.shape
     assert picture.flags.c_contiguous
 
 
 def _valid_labels(labels: np.ndarray) -> None:
-    assert labels.dtype == np.int32 and labels.ndim == 2, (labels.dtype, labels.shape)
+    assert labels.dtype == np.int32, labels.dtype
+    assert labels.ndim == 2, labels.shape
 
 
 def _valid_mask(mask: np.ndarray, shape: tuple[int, ...]) -> None:
-    assert mask.dtype == bool and mask.shape == shape, (mask.dtype, mask.shape)
+    assert mask.dtype == bool, mask.dtype
+    assert mask.shape == shape, mask.shape
 
 
 def picture_file(case: Case) -> object:
@@ -111,7 +117,7 @@ def encode(case: Case) -> object:
     if what == 0:
         encoding = case.segmenter.encode(odd_values.array(case.rng))
     elif what == 1:
-        batch = case.rng.choice((1, 2, 0, "2", None))
+        batch: Any = case.rng.choice((1, 2, 0, "2", None))
         images = case.rng.choice(([odd_values.array(case.rng)], odd_values.anything(case.rng), []))
         return case.segmenter.encode_batch(images, batch=batch)
     else:
@@ -241,42 +247,36 @@ def manifest(case: Case) -> object:
 
 
 def bundle(case: Case) -> object:
-    """A folder with a damaged manifest, a damaged, missing or linked file, or an extra one; run if it opens."""
+    """A folder with a damaged manifest, or a damaged, missing or strange graph; run if it opens."""
     rng, root = case.rng, case.folder / "bundle"
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir()
     document = manifest_dict({"model.onnx": ("model", case.seeds.graph)})
-    (root / "bundle.json").write_bytes(b"")
     graph = root / "model.onnx"
-    graph.write_bytes(case.seeds.graph)
     what = rng.randrange(6)
-    text = mutations.damage_json(document, rng) if what < 4 else mutations.damage_json(document["input"], rng)
-    if what == 4:
-        text = mutations.json.dumps(document)
-        graph.write_bytes(mutations.damage_bytes(case.seeds.graph, rng))
-    elif what == 5:
-        text = mutations.json.dumps(document)
-        graph.unlink()
-        damage = rng.randrange(3)
-        if damage == 0:
-            graph.mkdir()
-        elif damage == 1:
-            graph.symlink_to("/dev/zero")
-        elif rng.random() < 0.5:
-            mutations_fifo(graph)
+    text = mutations.damage_json(document, rng) if what < 4 else json.dumps(document)
+    if what == 5:
+        _strange_file(graph, rng)
+    else:
+        graph.write_bytes(case.seeds.graph if what < 4 else mutations.damage_bytes(case.seeds.graph, rng))
     (root / "bundle.json").write_bytes(text.encode("utf-8", "surrogatepass"))
     if rng.random() < 0.3:
         return Bundle.open(root)
-    encoding = Segmenter.open(root).encode(case.rng.choice((np.zeros((9, 14, 3), np.uint8), np.ones((40, 3)))))
+    picture = rng.choice((np.zeros((9, 14, 3), np.uint8), np.ones((40, 3))))
+    encoding = Segmenter.open(root).encode(picture)
     _valid_mask(encoding.mask([(0, 0)]), encoding.size)
     return encoding
 
 
-def mutations_fifo(path: Path) -> None:
-    """A pipe that nobody writes to, where a file should be."""
-    import os
-
-    os.mkfifo(path)
+def _strange_file(path: Path, rng: random.Random) -> None:
+    """What is no regular file, or nothing at all."""
+    what = rng.randrange(4)
+    if what == 0:
+        path.mkdir()
+    elif what == 1:
+        path.symlink_to("/dev/zero")
+    elif what == 2:
+        os.mkfifo(path)  # nobody ever writes to it
 
 
 def opening(case: Case) -> object:

@@ -160,7 +160,9 @@ def _change(value: Any, rng: random.Random) -> Any:
     inner = list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
     if not inner or rng.random() < 0.1:
         if isinstance(value, int | float) and not isinstance(value, bool) and rng.random() < 0.5:
-            return rng.choice((-value, value + 1, value * 1000, value / 2 if abs(value) < 1e300 else 0.5, repr(value)[:9]))
+            return rng.choice(
+                (-value, value + 1, value * 1000, value / 2 if abs(value) < 1e300 else 0.5, repr(value)[:9])
+            )
         return copy.deepcopy(rng.choice(ODD_JSON))
     key = rng.choice(inner)
     what = rng.random()

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
-_DTYPES = "bool u1 i1 u2 >u2 i2 u4 i4 u8 i8 f2 f4 >f4 f8 >f8 g c8 c16 O S3 U2 M8[s] V4".split()
+_DTYPES = [
+    *("bool", "u1", "i1", "u2", ">u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", ">f4", "f8", ">f8", "g"),
+    *("c8", "c16", "O", "S3", "U2", "M8[s]", "V4"),
+]
 _SHAPES = [(), (0,), (3,), (5, 7), (5, 7, 1), (5, 7, 3), (5, 7, 4), (5, 7, 2), (1, 1), (1, 1, 3), (0, 4), (4, 0, 3)]
 _SHAPES += [(2, 5, 7, 3), (1, 90), (90, 1, 3), (3, 5, 7), (2000, 1000)]
 _NUMBERS = [0, 1, -1, 2**31, 2**64, 10**400, 0.5, -0.0, 1e-320, 1e308, math.nan, math.inf, -math.inf]
@@ -81,7 +84,9 @@ def anything(rng: random.Random) -> Any:
 def points(rng: random.Random) -> Any:
     if rng.random() < 0.3:
         return anything(rng)
-    return [tuple(_coordinate(rng) for _ in range(rng.choice((2, 2, 2, 1, 3)))) for _ in range(rng.choice((1, 1, 2, 3)))]
+    return [
+        tuple(_coordinate(rng) for _ in range(rng.choice((2, 2, 2, 1, 3)))) for _ in range(rng.choice((1, 1, 2, 3)))
+    ]
 
 
 def labels(rng: random.Random) -> Any:

@@ -51,7 +51,7 @@ def picture(index: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class MemoryReport:
-    """Encodes, seconds, the fitted slope in bytes an encode and its bound, resident MiB after warm-up and at the end."""
+    """Encodes, seconds, the fitted slope in bytes an encode and its bound, resident MiB warm and at the end."""
 
     encodes: int
     seconds: float
@@ -130,7 +130,9 @@ def check_threads(segmenter: Segmenter, threads: int, prompts: int) -> list[str]
                 index, call = calls[place]
                 if _digest(call(shared[index])) != expected[place]:
                     differences.append(f"thread {number}, step {step}: question {place} has another answer")
-                if step % 100 == 0 and _digest(segmenter.encode(pictures[index]).colors) != _digest(alone[index].colors):
+                if step % 100 == 0 and _digest(segmenter.encode(pictures[index]).colors) != _digest(
+                    alone[index].colors
+                ):
                     differences.append(f"thread {number}, step {step}: encode gave other colours")
         except Exception as error:
             differences.append(f"thread {number}: {type(error).__name__}: {error}")

@@ -20,6 +20,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +127,8 @@ def _read(path: Path) -> bytes | None:
     if data[-_TAIL:] != _FIELD + hashlib.sha256(memoryview(data)[:-_TAIL]).digest():
         _log.warning("%s: damaged, made anew", path)
         return None
-    try:
+    with suppress(OSError):
         os.utime(path)  # so that what is used stays
-    except OSError:
-        pass
     return data
 
 

@@ -40,9 +40,7 @@ class OnnxRuntimeStage:
         self._external = bundle.external_data(stage)
         try:
             digest = bundle.manifest.file(stage.path).sha256
-            self._session: Any = _open_session(
-                onnxruntime, bundle.read(stage.path), digest, self._external, threads
-            )
+            self._session: Any = _open_session(onnxruntime, bundle.read(stage.path), digest, self._external, threads)
         except BackendError:
             raise
         except Exception as error:  # its errors share no base class
@@ -60,9 +58,7 @@ class OnnxRuntimeStage:
             ) from error
 
 
-def _open_session(
-    onnxruntime: Any, graph: bytes, digest: str, external: dict[str, memoryview], threads: int
-) -> Any:
+def _open_session(onnxruntime: Any, graph: bytes, digest: str, external: dict[str, memoryview], threads: int) -> Any:
     levels = onnxruntime.GraphOptimizationLevel
 
     def plain(write_to: str | None) -> Any:
