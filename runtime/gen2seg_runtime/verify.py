@@ -5,6 +5,7 @@ No torch: what the network must give, computed by its PyTorch float32 form befor
 
 import io
 import math
+import tokenize
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -163,13 +164,28 @@ def _picture(bundle: Bundle, path: str) -> np.ndarray:
         raise BundleIntegrityError(f"{bundle.root / path}: no picture: {error}") from error
 
 
-def _array(bundle: Bundle, path: str) -> np.ndarray:
-    content = io.BytesIO(bundle.read(path))
+def read_float32(data: bytes) -> np.ndarray:
+    """The float32 array of a .npy file's content (row by row); the header decides nothing about memory.
+
+    Raises:
+        ValueError: anything else.
+    """
+    file = io.BytesIO(data)
     try:
+        version = np.lib.format.read_magic(file)
         # Not np.load: that opens archives and pickles too.
-        array = np.lib.format.read_array(content, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise BundleIntegrityError(f"{bundle.root / path}: no .npy array: {error}") from error
-    if array.dtype != np.float32:
-        raise BundleIntegrityError(f"{bundle.root / path}: expected float32, found {array.dtype}")
-    return array
+        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, fortran, kind = readers[version](file)
+    except (KeyError, TypeError, EOFError, OverflowError, SyntaxError, tokenize.TokenError) as error:
+        raise ValueError(f"damaged header: {error}") from error
+    values = np.frombuffer(data, np.uint8, offset=file.tell())
+    if kind != np.float32 or fortran or min(shape, default=1) < 0 or 4 * math.prod(shape) != values.size:
+        raise ValueError(f"{values.size} bytes of {kind} for the shape {shape}")
+    return values.view(np.float32).reshape(shape) if values.size else np.empty(shape, np.float32)
+
+
+def _array(bundle: Bundle, path: str) -> np.ndarray:
+    try:
+        return read_float32(bundle.read(path))
+    except ValueError as error:
+        raise BundleIntegrityError(f"{bundle.root / path}: no .npy array of float32: {error}") from error

@@ -4,6 +4,7 @@ An entry takes a `Case` and returns what came out, after checking that a result 
 errors are the harness's business. Entries of files damage a valid file first.
 """
 
+import contextlib
 import io
 import json
 import os
@@ -17,7 +18,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from gen2seg.cli import main
 from gen2seg_runtime import Bundle, Encoding, Manifest, Segmenter, read_image
+from gen2seg_runtime.errors import BundleIntegrityError
 from gen2seg_runtime.formats import (
     decode_rle,
     read_geojson,
@@ -30,6 +33,7 @@ from gen2seg_runtime.formats import (
     write_png,
 )
 from gen2seg_runtime.instances import find_instances
+from gen2seg_runtime.verify import read_float32
 from tests.robustness import mutations, odd_values
 from tests.robustness.seeds import Seeds, json_of, repacked
 from tests.runtime.conftest import manifest_dict
@@ -305,6 +309,53 @@ def writing(case: Case) -> object:
     return write_mask_png(place, np.ones((3, 4), bool))
 
 
+def command_line(case: Case) -> object:
+    """The verbs that read files; whatever they meet ends as an exit code."""
+    rng, good = case.rng, str(case.segmenter.bundle.root)
+    suffix, data = rng.choice(case.seeds.pictures)
+    picture = str(case.file(f"a.{suffix}", _damaged(case, suffix, data)))
+    root = case.folder / "cli"
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir()
+    (root / "model.onnx").write_bytes(case.seeds.graph)
+    text = mutations.damage_json(case.seeds.manifest, rng)
+    (root / "bundle.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    out = str(case.folder / "cli-out")
+    arguments = rng.choice(
+        [
+            ["segment", picture, "--point", rng.choice(("3,4", "900,1", "x")), "--bundle", good, "-o", f"{out}.png"],
+            ["instances", picture, "--bundle", good, "-o", out, "--format", "npz", "--format", "svg"],
+            ["edges", picture, "--bundle", good, "-o", out],
+            ["inspect", str(root)],
+            ["verify", str(root)],
+            ["doctor", str(root), "--json"],
+        ]
+    )
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        code = main(arguments)
+    assert code in (0, 1, 2), code
+    return code
+
+
+def stream(case: Case) -> object:
+    rng = case.rng
+    frames = rng.choice(([odd_values.array(rng)], [odd_values.array(rng)] * 2, odd_values.anything(rng)))
+    memory: Any = rng.choice((3, odd_values.anything(rng)))
+    with case.segmenter.stream(frames, drop=False, memory=memory) as results:
+        return [result.tracked.ids for result in results]
+
+
+def golden_array(case: Case) -> object:
+    buffer = io.BytesIO()
+    np.save(buffer, np.ones((1, 3, 4, 5), np.float32))
+    try:
+        array = read_float32(mutations.damage_bytes(buffer.getvalue(), case.rng))
+    except ValueError as error:  # its caller names the file
+        raise BundleIntegrityError(str(error)) from error
+    assert array.dtype == np.float32
+    return array
+
+
 # Readers of files come more often than the rest: that is where the bytes of strangers go.
 ENTRIES: list[Entry] = [
     *[picture_file] * 6,
@@ -314,6 +365,9 @@ ENTRIES: list[Entry] = [
     *[bundle] * 2,
     *[manifest] * 2,
     *[prompt] * 3,
+    *[command_line] * 2,
+    stream,
+    golden_array,
     picture_object,
     picture_array,
     picture_anything,
