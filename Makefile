@@ -16,7 +16,7 @@ demo: $(RUNTIME)/.installed
 test: $(DEV)/.installed
 	GEN2SEG_REQUIRE_CONTRIB=1 $(DEV)/bin/python -m pytest --cov=gen2seg_runtime --cov=gen2seg_kernels --cov-fail-under=90 $(ARGS)
 
-# The long forms of tests/robustness: 10,000 bad inputs, 16 threads × 1,000 prompts, 20,000 encodes. A quarter of an hour.
+# The long forms of tests/robustness: 10,000 bad inputs, 16 threads × 1,000 prompts, 20,000 encodes. Minutes.
 soak: $(DEV)/.installed
 	$(DEV)/bin/python -m tests.robustness.bad_inputs --inputs 10000
 	$(DEV)/bin/python -m tests.robustness.soak

@@ -31,10 +31,11 @@ from gen2seg_runtime.files import SteadyReader, as_path
 # Just under Pillow's own hard limit, so that ours speaks first and names the way to raise it.
 DEFAULT_MAX_PIXELS = 178_000_000
 MAX_PIXELS_VARIABLE = "GEN2SEG_MAX_PIXELS"
-# Not all that Pillow knows: some of the rest start other programs (EPS: Ghostscript) or read other files.
+# Not all that Pillow knows: some of the rest start other programs (EPS: Ghostscript), unpack without a bound (FITS) or
+# pixel by pixel in Python, for minutes (QOI, DDS).
 FORMATS = (
     *("PNG", "JPEG", "MPO", "TIFF", "BMP", "DIB", "GIF", "WEBP", "JPEG2000", "AVIF", "PPM"),
-    *("TGA", "ICO", "ICNS", "PCX", "SGI", "DDS", "FITS", "IM", "MSP", "SUN", "SPIDER", "XBM", "PSD", "QOI"),
+    *("TGA", "ICO", "ICNS", "PCX", "SGI", "IM", "SUN", "SPIDER", "PSD"),
 )
 _LOW_QUANTILE, _HIGH_QUANTILE = 0.001, 0.999
 # Bytes of a float type -> below this span of values (halved) 255 / span would leave the type's range.

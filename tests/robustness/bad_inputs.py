@@ -4,7 +4,7 @@
 
 Allowed: an error that is a `Gen2SegError`, or a valid result. All else is a failure and is told with the number of
 the input, which `--first NUMBER --inputs 1` repeats: another exception, more than a gigabyte (MemoryError), more than
-ten seconds of processor time for one input, a crash.
+ten seconds of processor time or five minutes for one input, a crash.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CPU_SECONDS = 10.0  # for one input
+WALL_SECONDS = 300.0  # likewise, for what waits and does not work; far beyond a busy machine
 MEMORY = 1 << 30  # bytes of address space beyond what the process has once everything is loaded
 MAX_PIXELS = 3_000_000
 
@@ -91,6 +92,7 @@ def _child(inputs: int, seed: int, first: int) -> None:
     faulthandler.enable()
     # Ends the process also where it hangs in C code; the traceback goes to stderr first.
     faulthandler.register(signal.SIGPROF, chain=True)
+    faulthandler.register(signal.SIGALRM, chain=True)
     folder = Path(tempfile.mkdtemp(prefix="gen2seg-bad-"))
     try:
         seeds = make_seeds(folder)
@@ -110,6 +112,7 @@ def _child(inputs: int, seed: int, first: int) -> None:
             entry = entries[number] if entries else rng.choice(ENTRIES)
             _say(begun=number, entry=entry.__name__)
             signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+            signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS)
             failure = ""
             try:
                 entry(Case(rng, seeds, segmenter, work))
@@ -120,6 +123,7 @@ def _child(inputs: int, seed: int, first: int) -> None:
                 outcome = f"FAILURE {type(error).__name__}"
                 failure = "".join(traceback.format_exception(error))[-1800:]
             signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
             if failure:
                 _say(number=number, entry=entry.__name__, failure=failure)
             _say(number=number, entry=entry.__name__, outcome=outcome)

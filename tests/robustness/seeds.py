@@ -85,6 +85,11 @@ def _pictures(rng: np.random.Generator) -> list[tuple[str, bytes]]:
         ("jp2", _saved(rgb, "JPEG2000")),
         ("ico", _saved(rgb.resize((16, 16)), "ICO")),
         ("tga", _saved(rgb, "TGA")),
+        ("pcx", _saved(rgb, "PCX")),
+        ("sgi", _saved(rgb, "SGI")),
+        ("im", _saved(rgb, "IM")),
+        ("icns", _saved(rgb.resize((32, 32)), "ICNS")),
+        ("avif" if "AVIF" in Image.SAVE else "png", _saved(rgb, "AVIF" if "AVIF" in Image.SAVE else "PNG")),
     ]
 
 

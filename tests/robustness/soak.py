@@ -73,7 +73,7 @@ class MemoryReport:
 
 
 def slope_bound(encodes: int) -> float:
-    """Two MiB over the encodes after warm-up: the allocator's own unrest was below one in every run."""
+    """Two MiB over the encodes after warm-up: the allocator's own unrest was a tenth of that."""
     return 2 * (1 << 20) / (encodes * (1 - _WARM_SHARE))
 
 
