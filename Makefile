@@ -8,13 +8,18 @@ DEV := .venv
 TORCH := torch==2.14.1 torchvision==0.29.1
 NATIVE := setup.py $(wildcard kernels/gen2seg_kernels/csrc/*)
 
-.PHONY: demo test lint bench full gpu-check aarch64 evaluate clean
+.PHONY: demo test soak lint bench full gpu-check aarch64 evaluate clean
 
 demo: $(RUNTIME)/.installed
 	$(RUNTIME)/bin/gen2seg demo $(if $(IMAGE),--image "$(IMAGE)") $(if $(POINT),--point "$(POINT)") -o demo-out
 
 test: $(DEV)/.installed
 	GEN2SEG_REQUIRE_CONTRIB=1 $(DEV)/bin/python -m pytest --cov=gen2seg_runtime --cov=gen2seg_kernels --cov-fail-under=90 $(ARGS)
+
+# The long forms of tests/robustness: 10,000 bad inputs, 16 threads × 1,000 prompts, 20,000 encodes. Minutes.
+soak: $(DEV)/.installed
+	$(DEV)/bin/python -m tests.robustness.bad_inputs --inputs 10000
+	$(DEV)/bin/python -m tests.robustness.soak
 
 lint: $(DEV)/.installed
 	$(DEV)/bin/ruff check .

@@ -67,14 +67,22 @@ def get_backend(name: str) -> BackendSpec:
     Raises:
         BackendError: unknown name.
     """
-    if name not in BACKENDS:
+    if not isinstance(name, str) or name not in BACKENDS:
         raise BackendError(f"unknown backend {name!r}; this version has: auto, {', '.join(sorted(BACKENDS))}")
     return BACKENDS[name]
+
+
+def check_mapping(options: Any) -> None:
+    """Raise BackendError unless `options` is None or a mapping with names as keys."""
+    good = options is None or (isinstance(options, Mapping) and all(isinstance(key, str) for key in options))
+    if not good:
+        raise BackendError(f"options are a mapping from names to values, got {type(options).__name__}")
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:
     """Raise BackendError unless the backend takes these options."""
     spec = get_backend(name)
+    check_mapping(options)
     unknown = sorted(set(options) - set(spec.options))
     if unknown:
         known = ", ".join(spec.options) or "none"
