@@ -1,7 +1,7 @@
 """The runtime on the embedded model, beside the bare network, the reference scripts' way, SAM and MobileSAM.
 
-`--full` adds SAM and MobileSAM at random weights: their time and memory only. Their ONNX files are written into the
-folder that `--bundles` names, and taken from there the next time.
+`--full` adds MAE-B, SAM and MobileSAM at random weights: their time and memory only. They are exported into the folder
+that `--bundles` names, and taken from there the next time.
 """
 
 import itertools
@@ -17,7 +17,7 @@ from bench.rivals.bare import bare_session
 from bench.rivals.prompt import prompt_full_image
 from bench.runtime_memory import measure
 from bench.runtime_report import CLICKS, ENCODE, MEMORY, WHOLE, Report
-from gen2seg_runtime import Encoding, Segmenter
+from gen2seg_runtime import Bundle, Encoding, Segmenter
 from gen2seg_runtime.preprocess import network_input, plan_geometry
 from gen2seg_runtime.threads import thread_count
 
@@ -52,11 +52,22 @@ def segmenters() -> dict[str, Segmenter]:
 
 
 @pytest.fixture(scope="module")
-def sam_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not request.config.getoption("--full"):
-        pytest.skip("SAM and MobileSAM only with --full")
+        pytest.skip("what has to be exported first only with --full")
     kept = request.config.getoption("--bundles")
-    return Path(kept) if kept else tmp_path_factory.mktemp("sam")
+    return Path(kept) if kept else tmp_path_factory.mktemp("exports")
+
+
+@pytest.fixture(scope="module")
+def mae(exports: Path) -> Path:
+    """A bundle of MAE-B at full size, random weights; the name is that of the export benchmark."""
+    from gen2seg_export.pipeline import export_bundle
+
+    folder = exports / "mae-b-fp32"
+    if not folder.is_dir():
+        export_bundle(folder, backbone="mae-b", random_weights=True, precision="fp32", targets=("onnx",), max_images=1)
+    return folder
 
 
 def _points(count: int) -> np.ndarray:
@@ -72,8 +83,13 @@ def _seconds(call: Callable[[], object]) -> float:
 @pytest.mark.benchmark(group="encode, 480x640")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_encode(benchmark: Any, report: Report, segmenters: dict, picture: np.ndarray, backend: str) -> None:
+    _encode_beside_bare(benchmark, report, segmenters[backend], picture, backend, "", ROUNDS)
+
+
+def _encode_beside_bare(
+    benchmark: Any, report: Report, segmenter: Segmenter, picture: np.ndarray, backend: str, net: str, rounds: int
+) -> None:
     """Each encode right after the bare session on the same input: what the machine does meanwhile meets both."""
-    segmenter: Segmenter = segmenters[backend]
     bare = bare_session(segmenter.bundle, backend, thread_count())
     spec = segmenter.manifest.input
     x = network_input(picture, spec, plan_geometry((480, 640), spec))
@@ -83,13 +99,14 @@ def test_encode(benchmark: Any, report: Report, segmenters: dict, picture: np.nd
         segmenter.encode(picture)
     with segmenter.profile() as timings:
         benchmark.pedantic(
-            segmenter.encode, (picture,), setup=lambda: alone.append(_seconds(lambda: bare(x))), rounds=ROUNDS
+            segmenter.encode, (picture,), setup=lambda: alone.append(_seconds(lambda: bare(x))), rounds=rounds
         )
     whole = list(benchmark.stats.stats.data)
     over = np.median(np.array(whole) / np.array(alone[-len(whole) :])) - 1
     stages = ", ".join(f"{name} {1e3 * s / timings.calls[name]:.1f}" for name, s in timings.seconds.items())
-    report.add(ENCODE, "network alone", f"{backend}, bare session", alone)
-    report.add(ENCODE, "encode", f"ours, {backend}", whole, f"{over:+.1%} over the bare session; ms: {stages}")
+    report.add(ENCODE, f"network alone{net}", f"{backend}, bare session", alone)
+    note = f"{over:+.1%} over the bare session; ms: {stages}"
+    report.add(ENCODE, f"encode{net}", f"ours, {backend}", whole, note)
     benchmark.extra_info["over_bare"] = float(over)
 
 
@@ -105,6 +122,23 @@ def test_scripts(benchmark: Any, report: Report, segmenters: dict, picture: np.n
     colors = scripts.encode(picture)
     clicks = [_seconds(lambda x=x, y=y: prompt_full_image(colors, x, y)) for x, y in _points(20)]
     report.add(CLICKS, "1 click, mode reference", SCRIPTS, clicks, "OpenCV contrib's filter")
+
+
+@pytest.mark.filterwarnings("ignore:.*untrained weights")
+@pytest.mark.benchmark(group="encode with MAE-B, 224x224")
+@pytest.mark.parametrize("way", ["ours", "scripts"])
+def test_mae(benchmark: Any, report: Report, mae: Path, picture: np.ndarray, way: str) -> None:
+    """A network of the paper: what the runtime adds to it, and the library's own module as the reference runs it."""
+    net = ", MAE-B (random weights)"
+    if way == "ours":
+        _encode_beside_bare(benchmark, report, Segmenter.open(mae, "onnxruntime"), picture, "onnxruntime", net, 10)
+        return
+    from bench.rivals.scripts import TorchScripts
+
+    scripts = TorchScripts(Bundle.open(mae).manifest, thread_count())
+    scripts.encode(picture)
+    benchmark.pedantic(scripts.encode, (picture,), rounds=5)
+    report.add(ENCODE, f"encode{net}", SCRIPTS, list(benchmark.stats.stats.data), "same weights, float32")
 
 
 @pytest.mark.benchmark(group="clicks, 480x640")
@@ -148,7 +182,7 @@ def test_whole(benchmark: Any, report: Report, segmenters: dict, picture: np.nda
 @pytest.mark.benchmark(group="the whole picture, 480x640")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_stream(benchmark: Any, report: Report, segmenters: dict, picture: np.ndarray, backend: str) -> None:
-    """A moving picture: `stream` beside encode and instances called by hand on the same frames, which tracks nothing."""
+    """A moving picture: `stream` beside encode and instances called by hand on the same frames, without tracking."""
     segmenter: Segmenter = segmenters[backend]
     frames = [np.roll(picture, 4 * i, axis=1) for i in range(FRAMES)]
     by_hand = [_seconds(lambda frame=frame: segmenter.encode(frame).instances()) for frame in frames]
@@ -188,10 +222,10 @@ def _note_memory(benchmark: Any, report: Report, way: str, job: tuple[str, ...])
 
 @pytest.mark.benchmark(group="encode, 480x640")
 @pytest.mark.parametrize("name", SAMS)
-def test_sam(benchmark: Any, report: Report, sam_folder: Path, picture: np.ndarray, name: str) -> None:
+def test_sam(benchmark: Any, report: Report, exports: Path, picture: np.ndarray, name: str) -> None:
     from bench.rivals.sam import SamSessions, export, is_exported
 
-    folder = sam_folder / name
+    folder = exports / name
     if not is_exported(folder):
         export(name, folder)
     way = f"{name}, onnxruntime"
@@ -206,8 +240,8 @@ def test_sam(benchmark: Any, report: Report, sam_folder: Path, picture: np.ndarr
 
 @pytest.mark.benchmark(group="memory")
 @pytest.mark.parametrize("name", SAMS)
-def test_sam_memory(benchmark: Any, report: Report, sam_folder: Path, name: str) -> None:
-    folder = sam_folder / name
+def test_sam_memory(benchmark: Any, report: Report, exports: Path, name: str) -> None:
+    folder = exports / name
     if not (folder / "encoder.onnx").is_file():
         pytest.skip("not exported")
     _note_memory(benchmark, report, f"{name}, onnxruntime", ("sam", str(folder)))

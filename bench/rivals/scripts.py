@@ -1,4 +1,4 @@
-"""The embedded model the way the reference scripts run theirs: PyTorch in eager mode, one picture, then whole-image maps."""
+"""A bundle's network the way the reference scripts run theirs: eager PyTorch, one picture, then whole-image maps."""
 
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,8 @@ class TorchScripts:
     """The network in eager float32; clicks are `bench.rivals.prompt.prompt_full_image` on what `encode` gives."""
 
     def __init__(self, manifest: Manifest, threads: int) -> None:
-        from gen2seg_export.source import load_source
-
         torch.set_num_threads(threads)
-        self.net: Any = load_source("tiny", CHECKPOINT).module.eval()
-        self.manifest = manifest
+        self.net, self.manifest = _network(manifest), manifest
 
     def encode(self, rgb: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 -> colours (H, W, 3) uint8 at the size of the picture (Lanczos)."""
@@ -32,3 +29,14 @@ class TorchScripts:
         if colors.shape[:2] == (height, width):
             return colors
         return np.asarray(Image.fromarray(colors).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def _network(manifest: Manifest) -> Any:
+    """The same weights as the bundle's: the repository's own, or the library's module with the seeded random ones."""
+    if manifest.backbone == "tiny":
+        from gen2seg_export.source import load_source
+
+        return load_source("tiny", CHECKPOINT).module.eval()
+    from bench.rivals.export import library_net
+
+    return library_net(manifest.backbone, None, None)

@@ -20,18 +20,26 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
 RUN = {"README.md": 6, "quick-start.md": 6, "embedding.md": 8, "bundle-format.md": 3, "formats.md": 3, "streams.md": 4}
 
 
-@pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def materials(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the pages speak of: a photograph, a folder of them, films, a bundle."""
+    folder = tmp_path_factory.mktemp("materials")
     picture = render_scene(1, 320)[0][:240]
-    (tmp_path / "photos").mkdir()
+    (folder / "photos").mkdir()
     for name in ("photo.jpg", "photos/one.jpg", "photos/two.png"):
-        Image.fromarray(picture).save(tmp_path / name)
+        Image.fromarray(picture).save(folder / name)
     for name in ("clip.avi", "clip.mp4"):
-        with write_video(tmp_path / name, 10) as writer:
+        with write_video(folder / name, 10) as writer:
             for shift in range(3):
                 writer.add(np.roll(picture, 4 * shift, axis=1))
-    shutil.copytree(default_bundle_path(), tmp_path / "build" / "my-bundle")
+    shutil.copytree(default_bundle_path(), folder / "build" / "my-bundle")
+    return folder
+
+
+@pytest.fixture
+def workplace(materials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the materials to work in: pages write into it, and damage it."""
+    shutil.copytree(materials, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -79,10 +87,10 @@ def _anchors(path: Path) -> set[str]:
         ("```rust\nfn main() {}\n```\n", "nothing here runs 'rust'"),
     ],
 )
-def test_a_wrong_block_is_found(text: str, message: str, workplace: Path) -> None:
-    (workplace / "page.md").write_text(text)
+def test_a_wrong_block_is_found(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text(text)
     with pytest.raises(BlockError, match=re.escape(message)):
-        run_page(workplace / "page.md")
+        run_page(tmp_path / "page.md")
 
 
 def test_blocks_and_commands() -> None:
