@@ -76,7 +76,7 @@ class Report:
     def curves(self) -> dict[str, tuple[float, float]]:
         """way -> seconds of an encode and of one more click, for ways that have both."""
         found = {}
-        for encode in (row for row in self.rows if row.part == ENCODE and row.seconds):
+        for encode in (row for row in self.rows if (row.part, row.what) == (ENCODE, "encode") and row.seconds):
             for click in (row for row in self.rows if row.part == CLICKS and row.way == encode.way and row.seconds):
                 if click.what.startswith("1 click"):
                     found[f"{encode.way}, {click.what.partition(', ')[2]}".rstrip(", ")] = (encode.median, click.median)
