@@ -35,7 +35,7 @@ class _TinyEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         import timm
-        from timm.layers import LayerNorm2d
+        from timm.layers.norm import LayerNorm2d
 
         body = timm.create_model("tiny_vit_5m_224", pretrained=False, num_classes=0)
         last: Any = body.get_submodule("stages.3.downsample.conv2.conv")
