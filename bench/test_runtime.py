@@ -74,6 +74,12 @@ def _points(count: int) -> np.ndarray:
     return np.random.default_rng(7).uniform(0, (639, 479), (count, 2))
 
 
+def _times(report: Report, part: str, what: str, way: str, mine: list[float]) -> str:
+    """How many times the median of `mine` goes into that of a row; "" where that row was not run."""
+    row = report.find(part, what, way)
+    return "" if row is None else f"{row.median / float(np.median(mine)):.2g} times as fast as {way}"
+
+
 def _seconds(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
@@ -105,8 +111,7 @@ def _encode_beside_bare(
     over = np.median(np.array(whole) / np.array(alone[-len(whole) :])) - 1
     stages = ", ".join(f"{name} {1e3 * s / timings.calls[name]:.1f}" for name, s in timings.seconds.items())
     report.add(ENCODE, f"network alone{net}", f"{backend}, bare session", alone)
-    note = f"{over:+.1%} over the bare session; ms: {stages}"
-    report.add(ENCODE, f"encode{net}", f"ours, {backend}", whole, note)
+    report.add(ENCODE, f"encode{net}", f"ours, {backend}", whole, f"{over:+.1%} over the bare session; ms: {stages}")
     benchmark.extra_info["over_bare"] = float(over)
 
 
@@ -154,7 +159,8 @@ def test_clicks(benchmark: Any, report: Report, segmenters: dict, picture: np.nd
     encoding.mask([(320, 200)], mode=mode)
     turns = itertools.cycle(_points(20))
     benchmark.pedantic(lambda point: encoding.mask([point], mode=mode), setup=lambda: ((next(turns),), {}), rounds=40)
-    report.add(CLICKS, f"1 click, mode {mode}", way, list(benchmark.stats.stats.data))
+    one = list(benchmark.stats.stats.data)
+    report.add(CLICKS, f"1 click, mode {mode}", way, one, _times(report, CLICKS, f"1 click, mode {mode}", SCRIPTS, one))
     found = {}
     for count in (10, 100):
         prompts = _points(count)[:, None].tolist()
@@ -235,7 +241,8 @@ def test_sam(benchmark: Any, report: Report, exports: Path, picture: np.ndarray,
     note = "random weights: time only; 1024x1024 inside"
     report.add(ENCODE, "encode", way, list(benchmark.stats.stats.data), note)
     clicks = [_seconds(lambda x=x, y=y: sam.click(embedding, x, y)) for x, y in _points(12)]
-    report.add(CLICKS, "1 click", way, clicks[2:], "random weights: decoder, best of 3 masks enlarged to the picture")
+    note = "random weights: decoder, the best of 3 masks enlarged to the picture"
+    report.add(CLICKS, "1 click", way, clicks[2:], note)
 
 
 @pytest.mark.benchmark(group="memory")
