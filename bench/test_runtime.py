@@ -25,7 +25,7 @@ BACKENDS = ("onnxruntime", "openvino")
 MODES = ("metric", "reference")
 SAMS = ("mobile-sam", "sam-vit-b")
 SCRIPTS = "PyTorch eager, whole-image maps"
-ROUNDS = 25
+ROUNDS = 20
 FRAMES = 12
 
 
