@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,11 +36,11 @@ def average_recall_of_pycocotools(images: list[tuple[np.ndarray, list[tuple[np.n
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    def encoded(mask: np.ndarray) -> dict:
+    def encoded(mask: np.ndarray) -> Any:
         return codec.encode(np.asfortranarray(mask.astype(np.uint8)))
 
-    truth = {"info": {}, "categories": [{"id": 1}], "annotations": [], "images": []}
-    found = []
+    truth: dict[str, Any] = {"info": {}, "categories": [{"id": 1}], "annotations": [], "images": []}
+    found: list[dict[str, Any]] = []
     for image, (labels, masks) in enumerate(images, 1):
         truth["images"].append({"id": image, "height": labels.shape[0], "width": labels.shape[1]})
         for label in range(1, labels.max() + 1):
@@ -50,7 +51,7 @@ def average_recall_of_pycocotools(images: list[tuple[np.ndarray, list[tuple[np.n
         for mask, score in masks:
             found.append({"image_id": image, "category_id": 1, "segmentation": encoded(mask), "score": score})
     with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO()
+        coco: Any = COCO()
         coco.dataset = truth
         coco.createIndex()
         judge = COCOeval(coco, coco.loadRes(found), "segm")
