@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from gen2seg.evaluation.bootstrap import Interval
-from gen2seg.evaluation.edge_matching import TOLERANCE
+from gen2seg.evaluation.edge_scores import TOLERANCE
 from gen2seg.evaluation.run import EvaluationConfig
 from gen2seg.evaluation.summary import SIZE_LIMITS, Report, SetReport, best_name
 

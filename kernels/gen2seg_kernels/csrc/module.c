@@ -7,6 +7,7 @@
 static PyMethodDef methods[] = {
     G2S_PROMPT_METHODS
     G2S_LOSS_METHODS
+    G2S_BOUNDARY_METHODS
     {NULL, NULL, 0, NULL},
 };
 
