@@ -119,6 +119,22 @@ def _load_boundaries(sample: Sample, path: Path) -> np.ndarray:
         return archive["boundaries"]
 
 
+def find_sets(data: Path) -> dict[str, str]:
+    """The sets of a data folder: by name its kind, one of gen2seg.data.sets.KINDS, "coco_exc" for the part of COCO
+    with categories unseen in training, or "folder" for the plain layout.
+
+    Raises:
+        DataSetError: `data` is no folder or holds no set.
+    """
+    kinds = {}
+    for name, source in _known_sets(data).items():
+        if source is None:
+            kinds[name] = "folder"
+        else:
+            kinds[name] = f"{source.kind}_exc" if any(key == "categories" for key, _ in source.options) else source.kind
+    return kinds
+
+
 def _known_sets(data: Path) -> dict[str, Source | None]:
     """By name; None for the plain layout."""
     if not data.is_dir():

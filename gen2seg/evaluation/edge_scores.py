@@ -11,6 +11,7 @@ take another 0.4 to 3 % of the pixels of `color_edges`, which count as wrong her
 matching differs from the benchmark's only in speed: gen2seg_kernels/boundary/reference.py.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -73,7 +74,7 @@ class EdgeScore:
 
 def tolerance_of(size: tuple[int, ...]) -> float:
     """The matching distance for an image of `size` = (H, W), in pixels."""
-    return TOLERANCE * float(np.hypot(*size))
+    return TOLERANCE * math.hypot(*size)
 
 
 def count_edges(edges: np.ndarray, boundaries: np.ndarray) -> EdgeCounts:

@@ -1,5 +1,6 @@
 """One system on one image: clicks answered and scored, edges matched, small pictures kept."""
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +43,9 @@ def judge(
     Raises:
         EvaluationError: an answer is no mask, or edges are none.
     """
+    start = time.perf_counter()
     state = system.prepare(image)
+    seconds = [time.perf_counter() - start]
     edges = None
     if truth.boundaries is not None and system.has_edges:
         edges = count_edges(system.edges(state), truth.boundaries)
@@ -50,9 +53,14 @@ def judge(
     paintings: list[Painting] = []
     ious = np.zeros((len(system.settings), len(truth.clicks), count))
     for row, setting in enumerate(system.settings):
+        first_clicks: list[float] = []
 
         def answer(points: Points, before: np.ndarray | None) -> np.ndarray:
-            return system.mask(state, points, setting, before)  # noqa: B023 - never called after this round
+            start = time.perf_counter()
+            mask = system.mask(state, points, setting, before)  # noqa: B023 - never called after this round
+            if before is None:
+                first_clicks.append(time.perf_counter() - start)  # noqa: B023
+            return mask
 
         if gallery:
             paintings.append(gallery.start_painting())
@@ -60,4 +68,5 @@ def judge(
             ious[row, column], first = click_on(answer, truth.labels, click, count, center)
             if gallery:
                 paintings[-1].add(click, gallery.shrink_mask(first))
-    return Outcome(ious, edges, colors, np.array([p.labels for p in paintings]) if gallery else None)
+        seconds.append(float(np.median(first_clicks)) if first_clicks else np.nan)
+    return Outcome(ious, np.array(seconds), edges, colors, np.array([p.labels for p in paintings]) if gallery else None)

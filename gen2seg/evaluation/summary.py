@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gen2seg.evaluation.bootstrap import Interval, draw_images, interval_of_mean
+from gen2seg.evaluation.bootstrap import LEVEL, Interval, draw_images, interval_of_mean
 from gen2seg.evaluation.edge_scores import EdgeScore, interval_of_ods, score_edges
 from gen2seg.evaluation.run import Evaluation, ImageResult, SystemInfo
 from gen2seg.evaluation.systems import Setting
@@ -44,6 +44,19 @@ class Score:
     clicks: list[float]
     clicks_larger: list[float] | None
     sizes: dict[str, SizeScore]
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Medians over the images, in milliseconds, on the machine and beside whatever else ran there.
+
+    Attributes:
+        prepare: what is done once for an image; with several settings for all of them.
+        click: a first click after that, at the setting of the column.
+    """
+
+    prepare: float
+    click: float
 
 
 @dataclass(frozen=True)
@@ -98,6 +111,47 @@ class Report:
         scores = [s.scores[column] for s in self.sets.values() if column in s.scores]
         curves = [score.clicks if score.clicks_larger is None else score.clicks_larger for score in scores]
         return [float(mean) for mean in np.mean([curve for curve in curves if curve], axis=0)]
+
+    def clicks_intervals(self, column: str) -> list[Interval]:
+        """Of `clicks_over_sets` after 1, 2 ... clicks: the images of each set are drawn again, set by set; empty where
+        no set has two images with instances."""
+        evaluation, info = self.evaluation, self.system_of(column)
+        rounds = []
+        for name, report in self.sets.items():
+            score = report.scores.get(column)
+            if score is None or not (score.clicks if score.clicks_larger is None else score.clicks_larger):
+                continue
+            row = info.settings.index(score.setting)
+            sums, counts = [], []
+            for result in (r for r in evaluation.results if r.sample.set_name == name):
+                areas = np.array([click.area for click in result.clicks])
+                kept = areas >= (0 if score.clicks_larger is None else SIZE_LIMITS["medium"][0])
+                sums.append(result.ious[info.name][row][kept].sum(axis=0))
+                counts.append(np.count_nonzero(kept))
+            if np.count_nonzero(counts) < 2:
+                return []
+            draws = draw_images(len(counts), evaluation.config.seed, name)
+            instances = np.maximum(draws @ np.array(counts), 1)
+            rounds.append((draws @ np.array(sums)) / instances[:, None])
+        if not rounds:
+            return []
+        means = np.mean(rounds, axis=0)
+        low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+        return [(float(one), float(other)) for one, other in zip(low, high, strict=True)]
+
+    def latency(self) -> dict[str, Latency]:
+        """By column, of pictures as they are; see Latency."""
+        table = {}
+        for column in self.columns:
+            info = self.system_of(column)
+            pairs = []
+            for result in self.evaluation.results:
+                if info.name in result.seconds and len(result.clicks):
+                    setting = self.sets[result.sample.set_name].scores[column].setting
+                    pairs.append(result.seconds[info.name][[0, 1 + info.settings.index(setting)]])
+            prepare, click = np.median(pairs, axis=0)
+            table[column] = Latency(1000 * float(prepare), 1000 * float(click))
+        return table
 
     def robustness(self) -> dict[str, dict[str, float]]:
         """By distortion ("none" first) and column, the mean over the sets; empty if nothing was distorted."""
