@@ -30,8 +30,8 @@ class Outcome:
 
     Attributes:
         ious: float64 [S, N, C], see run.ImageResult.
-        seconds: float64 [1 + S]: how long the image's preparation took, then the median first click at each setting
-            (NaN without clicks).
+        seconds: float64 [2, S]: at each setting how long the image's preparation took, and the median first click
+            after it; NaN without clicks.
         edges: counts, or None where no edges were judged.
         colors: uint8 [h, w, 3], tile for the contact sheet; None where not shown, or the system has none.
         masks: int32 [S, h, w], tiles, see gallery.GalleryRow; None where not shown.

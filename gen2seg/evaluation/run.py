@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ class ImageResult:
         sample: the image.
         clicks: the clicked instances, N of them.
         ious: by system, float64 [S, N, C]: at each of its S settings, for each instance, after 1 .. C clicks; on
-            distorted pictures C = 1.
+            distorted pictures C = 1; NaN where a setting that no column shows was not clicked on.
         seconds: by system, see cache.Outcome.
         edges: by system, counts against the annotators; empty where the set has no edges.
         gallery: tiles for the contact sheet, or None for an image that is not shown.
@@ -159,22 +159,97 @@ def evaluate(
     tasks = [ImageTask(sample, index in shown, config, run) for index, sample in enumerate(samples)]
     # The crowded images first, so that none of them is left for the end.
     order = sorted(range(len(tasks)), key=lambda i: (-tasks[i].sample.instances.stat().st_size, i))
-    results: dict[int, ImageResult] = {}
-    for index, result in run_tasks(config.engine, judge_image, tasks, order, specs, systems, config.jobs):
-        results[index] = result
-        if on_image:
-            on_image(len(results), len(tasks))
-    return Evaluation(config, infos, [results[index] for index in range(len(tasks))], dict(not_run or {}))
+    rounds = 2 if any(_clicked_later(info, config) for info in infos) else 1
+
+    def judge_all(tasks: list[ImageTask], before: int) -> list[ImageResult]:
+        results: dict[int, ImageResult] = {}
+        for index, result in run_tasks(config.engine, judge_image, tasks, order, specs, systems, config.jobs):
+            results[index] = result
+            if on_image:
+                on_image(before + len(results), rounds * len(tasks))
+        return [results[index] for index in range(len(tasks))]
+
+    results = judge_all(tasks, 0)
+    if rounds == 2:
+        chosen = _chosen_rows(infos, results, config)
+        later = [replace(task, shown=False, rows=chosen[task.sample.set_name]) for task in tasks]
+        clicked = judge_all(later, len(tasks))
+        results = [_merge(*pair, chosen, config.clicks) for pair in zip(results, clicked, strict=True)]
+    return Evaluation(config, infos, results, dict(not_run or {}))
+
+
+def best_name(system: str) -> str:
+    """The column of a system's best setting, beside its default."""
+    return f"{system}-best"
+
+
+def mean_by_setting(name: str, results: Sequence[ImageResult]) -> np.ndarray:
+    """Mean IoU of a system's first clicks over all instances, float64 [S]; there must be an instance."""
+    return np.concatenate([result.ious[name][..., 0] for result in results], axis=1).mean(axis=1)
+
+
+def columns_of(info: SystemInfo, means: np.ndarray) -> dict[str, int]:
+    """Name of each column of a system in the tables, and the row of `means` [S] that it shows: its default, and the
+    best setting where it has several (the first among equals), called `<name>-best` beside a default."""
+    best = int(np.argmax(means))
+    if None not in info.settings:
+        return {info.name: best}
+    default = {info.name: info.settings.index(None)}
+    return default if len(info.settings) == 1 else {**default, best_name(info.name): best}
+
+
+def _clicked_later(info: SystemInfo, config: EvaluationConfig) -> bool:
+    """Whether all but the first click wait until it is known which settings are shown: a second round is cheaper than
+    nine clicks at a dozen settings."""
+    return config.masks and config.clicks > 1 and len(info.settings) > 1 and not info.distortion
+
+
+def _chosen_rows(
+    infos: Sequence[SystemInfo], results: Sequence[ImageResult], config: EvaluationConfig
+) -> dict[str, dict[str, tuple[int, ...]]]:
+    """By set and by system the settings that the set's tables show."""
+    by_set: dict[str, list[ImageResult]] = {}
+    for result in results:
+        by_set.setdefault(result.sample.set_name, []).append(result)
+    return {
+        name: {
+            info.name: tuple(sorted(set(columns_of(info, mean_by_setting(info.name, found)).values())))
+            for info in infos
+            if _clicked_later(info, config) and any(result.clicks for result in found)
+        }
+        for name, found in by_set.items()
+    }
+
+
+def _merge(
+    first: ImageResult, later: ImageResult, chosen: dict[str, dict[str, tuple[int, ...]]], count: int
+) -> ImageResult:
+    """Put the several clicks at the chosen settings beside the first ones at all."""
+    ious = dict(first.ious)
+    for name, rows in chosen[first.sample.set_name].items():
+        settings, instances, _ = ious[name].shape
+        whole = np.full((settings, instances, count), np.nan)
+        whole[..., :1] = ious[name]
+        whole[list(rows)] = later.ious[name]
+        ious[name] = whole
+    return replace(first, ious=ious)
 
 
 @dataclass(frozen=True)
 class ImageTask:
-    """One image to judge; `run` names the run."""
+    """One image to judge.
+
+    Attributes:
+        shown: whether its pictures are kept.
+        run: names the run.
+        rows: in the second round by system the settings to click at, as places in its settings; None: first round.
+    """
 
     sample: Sample
     shown: bool
     config: EvaluationConfig
     run: str
+    rows: Mapping[str, tuple[int, ...]] | None = None
 
 
 def judge_image(task: ImageTask, systems: Mapping[str, System]) -> ImageResult:
@@ -185,7 +260,7 @@ def judge_image(task: ImageTask, systems: Mapping[str, System]) -> ImageResult:
     labels = read_labels(sample, size)
     key = f"{config.seed}/{sample.set_name}/{sample.id}"
     clicks = choose_clicks(find_clicks(labels), config.max_instances, key) if config.masks else []
-    boundaries = read_boundaries(sample, size) if sample.edges else None
+    boundaries = read_boundaries(sample, size) if sample.edges and task.rows is None else None
     truth = Truth(labels, clicks, boundaries)
     gallery = GalleryRowBuilder(sample.id, image, labels, clicks) if task.shown else None
     cache = Cache(config.cache, config.resume, task.run)
@@ -193,10 +268,15 @@ def judge_image(task: ImageTask, systems: Mapping[str, System]) -> ImageResult:
     for name, system in systems.items():
         if not system.settings and not (system.has_edges and boundaries is not None):
             continue
+        if task.rows is not None and name not in task.rows:
+            continue
         description = system.describe()
-        count = 1 if description.get("distortion") else config.clicks
+        info = SystemInfo(name, system.settings, system.has_edges, description)
+        settings = system.settings if task.rows is None else tuple(system.settings[row] for row in task.rows[name])
+        waits = task.rows is None and _clicked_later(info, config)
+        count = 1 if info.distortion or waits else config.clicks
         known = outcome_key(
-            {**description, "settings": system.settings},
+            {**description, "settings": settings},
             [image, labels] if boundaries is None else [image, labels, boundaries],
             clicks,
             count=count,
@@ -205,11 +285,11 @@ def judge_image(task: ImageTask, systems: Mapping[str, System]) -> ImageResult:
         )
         outcome = cache.load(known)
         if outcome is None:
-            outcome = judge(system, image, truth, count, config.center, gallery)
+            outcome = judge(system, settings, image, truth, count, config.center, gallery)
             cache.save(known, outcome)
         outcomes[name] = outcome
         if gallery:
-            gallery.add_system(name, system.settings, outcome.colors, outcome.masks)
+            gallery.add_system(name, settings, outcome.colors, outcome.masks)
     return ImageResult(
         sample,
         clicks,

@@ -7,7 +7,7 @@ import numpy as np
 
 from gen2seg.evaluation.bootstrap import LEVEL, Interval, draw_images, interval_of_mean
 from gen2seg.evaluation.edge_scores import EdgeScore, interval_of_ods, score_edges
-from gen2seg.evaluation.run import Evaluation, ImageResult, SystemInfo
+from gen2seg.evaluation.run import Evaluation, ImageResult, SystemInfo, best_name, columns_of, mean_by_setting
 from gen2seg.evaluation.systems import Setting
 
 # COCO's own classes, in pixels of its pictures (cocodataset.org, detection evaluation): small < 32², large >= 96².
@@ -51,7 +51,7 @@ class Latency:
     """Medians over the images, in milliseconds, on the machine and beside whatever else ran there.
 
     Attributes:
-        prepare: what is done once for an image; with several settings for all of them.
+        prepare: what is done once for an image.
         click: a first click after that, at the setting of the column.
     """
 
@@ -148,7 +148,7 @@ class Report:
             for result in self.evaluation.results:
                 if info.name in result.seconds and len(result.clicks):
                     setting = self.sets[result.sample.set_name].scores[column].setting
-                    pairs.append(result.seconds[info.name][[0, 1 + info.settings.index(setting)]])
+                    pairs.append(result.seconds[info.name][:, info.settings.index(setting)])
             prepare, click = np.median(pairs, axis=0)
             table[column] = Latency(1000 * float(prepare), 1000 * float(click))
         return table
@@ -165,17 +165,8 @@ class Report:
         return table
 
 
-def best_name(system: str) -> str:
-    """The column of a system's best setting, beside its default."""
-    return f"{system}-best"
-
-
 def summarize(evaluation: Evaluation) -> Report:
-    """Average the results over each set and choose the settings that the columns name.
-
-    A system with a default setting gets a column at that; one with several settings gets another at its best
-    setting of each set (the first among equals), called `<name>-best` beside a default.
-    """
+    """Average the results over each set, at the settings that `columns_of` chooses."""
     by_set: dict[str, list[ImageResult]] = {}
     for result in evaluation.results:
         by_set.setdefault(result.sample.set_name, []).append(result)
@@ -199,10 +190,10 @@ def _summarize_set(name: str, results: list[ImageResult], evaluation: Evaluation
             edge_intervals[info.name] = interval_of_ods(edge_draws, counts)
         if not info.settings or instances == 0:
             continue
-        means = np.concatenate([result.ious[info.name][..., 0] for result in results], axis=1).mean(axis=1)
+        means = mean_by_setting(info.name, results)
         if len(info.settings) > 1:
             sweeps[info.name] = {_key(s): float(m) for s, m in zip(info.settings, means, strict=True)}
-        for column, row in _columns_of(info, means).items():
+        for column, row in columns_of(info, means).items():
             ious = [result.ious[info.name][row] for result in results]
             scores[column] = _score(name, results, ious, info.settings[row], draws)
             for result, iou in zip(results, ious, strict=True):
@@ -234,15 +225,6 @@ def _score(
         clicks_larger=larger,
         sizes=sizes,
     )
-
-
-def _columns_of(info: SystemInfo, means: np.ndarray) -> dict[str, int]:
-    """Name of each column of a system, and the row of `means` [S] that it shows."""
-    best = int(np.argmax(means))
-    if None not in info.settings:
-        return {info.name: best}
-    default = {info.name: info.settings.index(None)}
-    return default if len(info.settings) == 1 else {**default, best_name(info.name): best}
 
 
 def _mean(values: np.ndarray) -> float | None:

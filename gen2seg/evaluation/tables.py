@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from gen2seg.evaluation.bootstrap import Interval
 from gen2seg.evaluation.edge_scores import TOLERANCE
-from gen2seg.evaluation.run import EvaluationConfig
-from gen2seg.evaluation.summary import SIZE_LIMITS, Report, SetReport, best_name
+from gen2seg.evaluation.run import EvaluationConfig, best_name
+from gen2seg.evaluation.summary import SIZE_LIMITS, Report, SetReport
 
 PROTOCOL = (
     "One click per instance, at the pixel farthest from the instance's boundary (exact Euclidean distance, "
