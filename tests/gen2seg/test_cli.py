@@ -267,7 +267,7 @@ def test_an_interrupt_ends_with_130(run_cli, photo, color_bundle, tmp_path):
 def test_evaluate_writes_the_tables(run_cli, data_folder, color_bundle, tmp_path):
     done = run_cli(
         *("evaluate", "--data", data_folder, "--system", "rgb,floodfill", "--bundle", f"copy={color_bundle}"),
-        *("--limit", 2, "--jobs", 2, "--json", "-o", tmp_path / "report"),
+        *("--limit", 2, "--jobs", 2, "--distort", "none", "--json", "-o", tmp_path / "report"),
     )
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)

@@ -60,7 +60,7 @@ def test_perfect_is_one_empty_is_zero_and_numbers_do_not_matter(labels, numbers,
     assert score(labels, lambda c, p: picture[len(p) - 1]) == score(renumbered, lambda c, p: picture[len(p) - 1])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 60))
 def test_edges_within_less_than_a_pixel_are_a_classification_of_pixels(seed, height, width):
     """Where nothing but the same pixel can match, precision and recall are those of scikit-learn, and AP is the area
@@ -73,7 +73,8 @@ def test_edges_within_less_than_a_pixel_are_a_classification_of_pixels(seed, hei
     edges = np.where(rng.random(truth.shape) < 0.6, rng.choice(EDGE_THRESHOLDS, truth.shape), 0)
     edges[0, 0] = EDGE_THRESHOLDS[70]
     counts = count_edges(edges, truth[None])
-    for index, threshold in enumerate(EDGE_THRESHOLDS):
+    for index in range(0, 99, 14):
+        threshold = EDGE_THRESHOLDS[index]
         found = edges >= threshold
         assert counts.predicted[index] == np.count_nonzero(found)
         if found.any():
