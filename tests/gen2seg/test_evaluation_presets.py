@@ -127,9 +127,8 @@ def test_bands_and_logarithmic_axes_are_drawn():
     plain = draw_chart("t", "x", "y", [Line("a", line.points)], x_range=(1, 10))
     banded = draw_chart("t", "x", "y", [line], x_range=(1, 10))
     assert np.any(np.asarray(plain) != np.asarray(banded))
-    middle = [
-        draw_chart("t", "x", "y", [Line("a", [(10**0.5, 0.5)])], x_range=(1, 10), logarithmic=log) for log in (1, 0)
-    ]
+    dot = [Line("a", [(10**0.5, 0.5)])]
+    middle = [draw_chart("t", "x", "y", dot, x_range=(1, 10), logarithmic=log) for log in (True, False)]
     columns = [np.flatnonzero((np.asarray(p)[100:400] == (0, 114, 178)).all(axis=2).any(axis=0)).mean() for p in middle]
     assert columns[0] == pytest.approx((70 + 736) / 2, abs=2)
     assert columns[1] < columns[0] - 50
