@@ -149,8 +149,11 @@ def _latency_chart(report: Report) -> Image.Image:
 
 
 def _gallery_columns(report: Report, set_report: SetReport) -> list[Column]:
+    """The systems on pictures as they are: the sheet's pictures are not distorted."""
     columns = []
     for title, score in set_report.scores.items():
+        if report.system_of(title).distortion:
+            continue
         shown = f"{title} {score.miou:.3f}" + ("" if score.setting is None else f" @ {score.setting:g}")
         columns.append(Column(shown, report.system_of(title).name, score.setting))
     return columns
