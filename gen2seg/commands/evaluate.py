@@ -168,7 +168,7 @@ def command(
     names = ("all",) if distort is None else tuple(name for name in distort if name != "none")
     specs += with_distortions(distorted, names if masks else ())[len(distorted) :]
     config = EvaluationConfig(
-        data,
+        data.resolve(),  # Ray's workers are somewhere else
         sets,
         limit,
         max_instances,
@@ -177,7 +177,7 @@ def command(
         gallery if masks else 0,
         clicks,
         centre,
-        output / "cache",
+        output.resolve() / "cache",
         resume,
         engine,
         masks,

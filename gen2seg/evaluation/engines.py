@@ -23,23 +23,19 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Judge = Callable[[Task, Mapping[str, System]], Result]
+# (tasks, their indices in the order of beginning) -> (index, result) as they are done
+Run = Callable[[Sequence[Task], Sequence[int]], Iterator[tuple[int, Result]]]
 
 
-def run_tasks(
-    engine: str,
-    judge: Judge[Task, Result],
-    tasks: Sequence[Task],
-    order: Sequence[int],
-    specs: Sequence[SystemSpec],
-    systems: Mapping[str, System],
-    jobs: int,
-) -> Iterator[tuple[int, Result]]:
-    """Judge all tasks and give (index, result) as they are done.
+@contextmanager
+def open_engine(
+    engine: str, judge: Judge[Task, Result], specs: Sequence[SystemSpec], systems: Mapping[str, System], jobs: int
+) -> Iterator[Run[Task, Result]]:
+    """What judges tasks, several times if need be: workers open the systems once.
 
     Args:
         engine: one of ENGINES.
         judge: a function of a module, so that it can be named in another process.
-        order: indices of the tasks, the first to begin first.
         specs, systems: of the same systems; other processes open the former.
         jobs: processes.
 
@@ -49,12 +45,23 @@ def run_tasks(
         Gen2SegError: what `judge` raises.
     """
     if engine == "ray":
-        from gen2seg.evaluation.ray_engine import run_on_ray
+        from gen2seg.evaluation.ray_engine import open_cluster
 
-        return run_on_ray(judge, tasks, order, specs, jobs)
-    if min(jobs, len(tasks)) == 1:
-        return _run_here(judge, tasks, systems)
-    return _run_in_processes(judge, tasks, order, specs, min(jobs, len(tasks)))
+        with open_cluster(judge, specs, jobs) as run:
+            yield run
+    elif jobs == 1:
+        yield lambda tasks, order: _run_here(judge, tasks, systems)
+    else:
+        # Spawned, not forked: a fork would copy the parent's threads' locks but not the threads.
+        context = get_context("spawn")
+        with (
+            _single_threaded_children(),
+            ProcessPoolExecutor(jobs, context, _open_in_worker, (tuple(specs),)) as pool,
+        ):
+            try:
+                yield lambda tasks, order: _run_in_processes(pool, judge, tasks, order)
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _run_here(
@@ -70,26 +77,18 @@ def _run_here(
 
 
 def _run_in_processes(
-    judge: Judge[Task, Result], tasks: Sequence[Task], order: Sequence[int], specs: Sequence[SystemSpec], jobs: int
+    pool: ProcessPoolExecutor, judge: Judge[Task, Result], tasks: Sequence[Task], order: Sequence[int]
 ) -> Iterator[tuple[int, Result]]:
-    # Spawned, not forked: a fork would copy the parent's threads' locks but not the threads.
-    context = get_context("spawn")
-    with (
-        _single_threaded_children(),
-        ProcessPoolExecutor(jobs, context, _open_in_worker, (tuple(specs),)) as pool,
-    ):
+    try:
         futures: dict[Future[Result], int] = {
             pool.submit(_judge_in_worker, judge, tasks[index]): index for index in order
         }
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool as error:
-            raise EvaluationError(
-                "a worker process died, perhaps for want of memory; try fewer jobs, and --resume to go on"
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool as error:
+        raise EvaluationError(
+            "a worker process died, perhaps for want of memory; try fewer jobs, and --resume to go on"
+        ) from error
 
 
 _worker_systems: dict[str, System] = {}

@@ -7,6 +7,7 @@ a task again whose worker died; what that worker had saved in the cache is taken
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -19,35 +20,32 @@ from gen2seg.evaluation.systems import System, SystemSpec
 from gen2seg_runtime.errors import Gen2SegError
 
 if TYPE_CHECKING:
-    from gen2seg.evaluation.engines import Judge, Result, Task
+    from gen2seg.evaluation.engines import Judge, Result, Run, Task
 
 ATTEMPTS = 4  # of a task whose worker dies
 
 
-def run_on_ray(
-    judge: "Judge[Task, Result]",
-    tasks: "Sequence[Task]",
-    order: Sequence[int],
-    specs: Sequence[SystemSpec],
-    jobs: int,
-) -> "Iterator[tuple[int, Result]]":
-    """See `engines.run_tasks`; jobs: CPUs of a cluster that is started here."""
+@contextmanager
+def open_cluster(judge: "Judge[Task, Result]", specs: Sequence[SystemSpec], jobs: int) -> "Iterator[Run[Task, Result]]":
+    """See `engines.open_engine`; jobs: CPUs of a cluster that is started here."""
     ray = _import_ray()
     started = not ray.is_initialized()
-    if started:
-        quiet: dict[str, Any] = {"log_to_driver": False, "include_dashboard": False}
-        if os.environ.get("RAY_ADDRESS"):
-            ray.init(log_to_driver=False)
-        else:
-            ray.init(address="local", num_cpus=jobs, **quiet)
+    if started and os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=False)
+    elif started:
+        ray.init(address="local", num_cpus=jobs, log_to_driver=False, include_dashboard=False)
     try:
         work = ray.remote(max_retries=ATTEMPTS - 1, num_cpus=1)(_judge_in_worker)
         shared = ray.put(tuple(specs))
-        waiting = {work.remote(judge, tasks[index], shared): index for index in order}
-        while waiting:
-            done, _ = ray.wait(list(waiting))
-            for reference in done:
-                yield waiting.pop(reference), _result(ray, reference)
+
+        def run(tasks: "Sequence[Task]", order: Sequence[int]) -> "Iterator[tuple[int, Result]]":
+            waiting = {work.remote(judge, tasks[index], shared): index for index in order}
+            while waiting:
+                done, _ = ray.wait(list(waiting))
+                for reference in done:
+                    yield waiting.pop(reference), _result(ray, reference)
+
+        yield run
     finally:
         if started:
             ray.shutdown()

@@ -13,7 +13,7 @@ from gen2seg.evaluation.clicks import CENTERS, Click, choose_clicks, find_clicks
 from gen2seg.evaluation.datasets import Sample, find_samples, read_boundaries, read_labels
 from gen2seg.evaluation.distortions import open_systems
 from gen2seg.evaluation.edge_scores import EdgeCounts
-from gen2seg.evaluation.engines import ENGINES, run_tasks
+from gen2seg.evaluation.engines import ENGINES, open_engine
 from gen2seg.evaluation.errors import EvaluationError
 from gen2seg.evaluation.gallery import GalleryRow, GalleryRowBuilder
 from gen2seg.evaluation.judge import Truth, judge
@@ -161,20 +161,23 @@ def evaluate(
     order = sorted(range(len(tasks)), key=lambda i: (-tasks[i].sample.instances.stat().st_size, i))
     rounds = 2 if any(_clicked_later(info, config) for info in infos) else 1
 
-    def judge_all(tasks: list[ImageTask], before: int) -> list[ImageResult]:
-        results: dict[int, ImageResult] = {}
-        for index, result in run_tasks(config.engine, judge_image, tasks, order, specs, systems, config.jobs):
-            results[index] = result
-            if on_image:
-                on_image(before + len(results), rounds * len(tasks))
-        return [results[index] for index in range(len(tasks))]
+    jobs = min(config.jobs, len(tasks))
+    with open_engine(config.engine, judge_image, specs, systems, jobs) as run_tasks:
 
-    results = judge_all(tasks, 0)
-    if rounds == 2:
-        chosen = _chosen_rows(infos, results, config)
-        later = [replace(task, shown=False, rows=chosen[task.sample.set_name]) for task in tasks]
-        clicked = judge_all(later, len(tasks))
-        results = [_merge(*pair, chosen, config.clicks) for pair in zip(results, clicked, strict=True)]
+        def judge_all(tasks: list[ImageTask], before: int) -> list[ImageResult]:
+            results: dict[int, ImageResult] = {}
+            for index, result in run_tasks(tasks, order):
+                results[index] = result
+                if on_image:
+                    on_image(before + len(results), rounds * len(tasks))
+            return [results[index] for index in range(len(tasks))]
+
+        results = judge_all(tasks, 0)
+        if rounds == 2:
+            chosen = _chosen_rows(infos, results, config)
+            later = [replace(task, shown=False, rows=chosen[task.sample.set_name]) for task in tasks]
+            clicked = judge_all(later, len(tasks))
+            results = [_merge(*pair, chosen, config.clicks) for pair in zip(results, clicked, strict=True)]
     return Evaluation(config, infos, results, dict(not_run or {}))
 
 
