@@ -20,11 +20,16 @@ def accuracy_section(report: Report, command: str) -> str:
     config = report.evaluation.config
     parts = [f"Made by `{command}`.", ""]
     if report.columns:
+        parts += ["Mean IoU of one click at the centre of every instance:", ""]
         parts += [*to_table(*mask_rows(report, intervals=False)), "", *notes(report), ""]
     if report.columns and config.clicks > 1:
         titles, lines = clicks_rows(report, intervals=False)
         kept = [line for line in lines if line[0] in _SHOWN_CLICKS]
-        parts += ["Several clicks on an instance, each where most is missing; mean over the sets:", ""]
+        parts += [
+            "Several clicks on an instance, each where most is missing and none negative, so that what leaked stays; "
+            "mean over the sets, without COCO's small instances:",
+            "",
+        ]
         parts += [*to_table(titles, kept), ""]
     if report.robustness():
         parts += ["One click on distorted pictures; mean over the sets:", "", *to_table(*robustness_rows(report)), ""]
