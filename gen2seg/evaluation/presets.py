@@ -12,7 +12,7 @@ from gen2seg.evaluation.datasets import find_sets
 from gen2seg.evaluation.errors import EvaluationError
 from gen2seg.evaluation.systems import SystemSpec, get_system, get_systems
 
-# Rows of other rooms' making are named here too: one that is not known is listed as not run.
+# A row whose name or weights are not there is listed as not run.
 _NETWORKS = ("sd2", "mae-h", "mae-b", "dino-b", "tiny")
 _RIVALS = ("sam-vit-h", "sam-vit-l", "sam-vit-b", "simpleclick")
 _UNSEEN = ("coco_exc", "coco", "dram", "egohos", "ishape", "pidray")
