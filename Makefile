@@ -42,8 +42,8 @@ aarch64: $(DEV)/.installed
 	PYTHON="$(CURDIR)/$(DEV)/bin/python" .ci/aarch64 build/aarch64
 
 evaluate: $(DEV)/.installed
-	$(DEV)/bin/gen2seg evaluate --data "$(GEN2SEG_DATA)" --system tiny,rgb,floodfill,felzenszwalb \
-		--jobs "$$(nproc)" -o reports/evaluation
+	$(DEV)/bin/gen2seg evaluate --data "$(GEN2SEG_DATA)" --system tiny,sobel,floodfill,felzenszwalb \
+		--jobs "$$(nproc)" -o reports/evaluation --resume $(ARGS)
 
 $(RUNTIME)/.installed: pyproject.toml $(NATIVE)
 	$(PYTHON) -m venv $(RUNTIME)
@@ -57,7 +57,7 @@ $(DEV)/.installed: pyproject.toml $(NATIVE)
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/python -m pip install --quiet --upgrade pip
 	$(DEV)/bin/python -m pip install --quiet $(TORCH)
-	PYTHONWARNINGS=ignore $(DEV)/bin/python -m pip install --quiet --editable ".[demo,train,export,tensorrt-rtx,evaluate,dev,bench]"
+	PYTHONWARNINGS=ignore $(DEV)/bin/python -m pip install --quiet --editable ".[demo,train,export,tensorrt-rtx,evaluate,ray,dev,bench]"
 	$(DEV)/bin/python -m pip install --quiet --no-deps --force-reinstall \
 		"opencv-contrib-python-headless==$$($(DEV)/bin/python -c 'from importlib.metadata import version; print(version("opencv-python-headless"))')"
 	touch $@

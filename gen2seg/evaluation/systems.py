@@ -7,7 +7,7 @@ ground truth, so it favours whoever has settings: the rivals.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,6 +19,7 @@ from gen2seg.evaluation.errors import EvaluationError
 
 if TYPE_CHECKING:
     from gen2seg_runtime import Encoding
+    from gen2seg_runtime.refine import Refinement
 
 # Colour distances (colours run 0..255) tried for prompting by colour; None is the default.
 COLOR_DISTANCES = (None, 8.0, 12.0, 16.0, 20.0, 25.0, 30.0, 50.0, 65.0, 80.0)
@@ -119,11 +120,23 @@ class ColorSystem:
     def __init__(self, sweep: bool, mode: str | None = None) -> None:
         self.settings: tuple[Setting, ...] = COLOR_DISTANCES if sweep else (None,)
         self._mode = mode
+        self._last: tuple[Encoding, Setting, Points, Refinement] | None = None
 
     def mask(self, state: "Encoding", points: Points, setting: Setting, before: np.ndarray | None = None) -> np.ndarray:
-        if setting is None:
-            return state.mask(points, mode=self._mode)
-        return state.mask(points, mode="metric", distance=setting)
+        """One click more after the last answer costs that click alone; its mask is that of all of them."""
+        last, seen = self._last, None
+        if len(points) > 1 and last is not None and last[0] is state and last[1:3] == (setting, points[:-1]):
+            seen = last[3]
+        for point in points if seen is None else points[-1:]:
+            if seen is not None:
+                seen = state.refine(point, after=seen)
+            elif setting is None:
+                seen = state.refine(point, mode=self._mode)
+            else:
+                seen = state.refine(point, mode="metric", distance=setting)
+        assert seen is not None
+        self._last = (state, setting, list(points), seen)
+        return seen.mask
 
     def edges(self, state: "Encoding") -> np.ndarray:
         return state.edges()
@@ -192,7 +205,7 @@ class FloodFillSystem(_ImageSystem):
         tolerance = (setting,) * 3
         flags = 4 | cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY | (1 << 8)
         cv2.floodFill(state, filled, point, (0, 0, 0), tolerance, tolerance, flags)
-        return filled[1:-1, 1:-1].astype(bool)
+        return filled[1:-1, 1:-1].view(bool)  # of 0 and 1 alone
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "rival", "method": "cv2.floodFill, fixed range, 4-connected"}
@@ -213,10 +226,11 @@ class FelzenszwalbSystem(_ImageSystem):
         self._segment = felzenszwalb
 
     def prepare(self, image: np.ndarray) -> Any:
-        return {scale: self._segment(image, scale=scale) for scale in self.settings}
+        # A scale is segmented when it is first clicked at.
+        return cache(lambda scale: self._segment(image, scale=scale).astype(np.int32))
 
     def mask_at(self, state: Any, point: tuple[int, int], setting: Setting) -> np.ndarray:
-        segments = state[setting]
+        segments = state(setting)
         return segments == segments[point[1], point[0]]
 
     def describe(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 
 #include <Python.h>
 
+PyObject *g2s_py_boundary_match(PyObject *module, PyObject *args);
 PyObject *g2s_py_loss_image(PyObject *module, PyObject *args);
 PyObject *g2s_py_prompt_prepare(PyObject *module, PyObject *args);
 PyObject *g2s_py_prompt_reference(PyObject *module, PyObject *args);
@@ -19,6 +20,8 @@ PyObject *g2s_py_planes_to_colors(PyObject *module, PyObject *args);
     {"prompt_metric", g2s_py_prompt_metric, METH_VARARGS, NULL},              \
     {"use_isa", g2s_py_use_isa, METH_VARARGS, NULL},                          \
     {"filter_weights", g2s_py_filter_weights, METH_NOARGS, NULL},
+
+#define G2S_BOUNDARY_METHODS {"boundary_match", g2s_py_boundary_match, METH_VARARGS, NULL},
 
 #define G2S_LOSS_METHODS {"loss_image", g2s_py_loss_image, METH_VARARGS, NULL},
 
