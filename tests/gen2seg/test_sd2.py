@@ -299,8 +299,8 @@ def test_what_a_checkpoint_lacks_comes_from_its_base(checkpoint, picture, tmp_pa
     torch.testing.assert_close(parts.unet.conv_in.weight.data, tensors["conv_in.weight"])
     whole = load_sd2(checkpoint)
     torch.testing.assert_close(parts.text, whole.text)
-    x = parts.vae.encode(picture).latent_dist.mean
-    torch.testing.assert_close(x, whole.vae.encode(picture).latent_dist.mean)
+    vaes: list[Any] = [parts.vae, whole.vae]
+    torch.testing.assert_close(*(vae.encode(picture).latent_dist.mean for vae in vaes))
     with pytest.raises(LayoutError, match="all but the U-Net may come from a base"):
         load_sd2(tmp_path, base=checkpoint)  # never the base's own U-Net
 
