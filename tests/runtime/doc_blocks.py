@@ -34,6 +34,8 @@ RULES = {
     r"gen2seg-export ": "half a minute and a checkpoint; tests/export/test_cli.py runs it",
     r"python -m gen2seg_kernels.aot ": "minutes of compilation; tests/kernels/test_aot_gate.py runs it",
     r"pytest bench": "minutes of measuring",
+    r"python -m bench\.": "minutes of measuring",
+    r"python -m tests\.robustness\.": "minutes; tests/robustness runs shorter forms",
 }
 
 
