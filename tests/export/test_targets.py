@@ -350,7 +350,8 @@ def test_trtexec_gets_a_profile_for_each_size(tmp_path: Path, tiny: Path, monkey
 def test_tensorrt_without_a_card_leaves_the_command(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace())
     monkeypatch.setattr(engine_module, "MACHINE", SimpleNamespace(gpus=lambda: ()))
-    with pytest.raises(TargetUnavailableError, match=r"no NVIDIA GPU.* run: trtexec --onnx=toy\.onnx"):
+    command = r"no NVIDIA GPU.* run, in the folder of toy\.onnx: trtexec --onnx=toy\.onnx"
+    with pytest.raises(TargetUnavailableError, match=command):
         build("tensorrt", toy, tmp_path / "e", stage="net", shapes=[SHAPE], precision="fp16")
 
 

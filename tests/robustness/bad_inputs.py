@@ -62,7 +62,8 @@ def run_bad_inputs(inputs: int, seed: int = 0, first: int = 0) -> Report:
         command += ["--inputs", str(first + inputs - done), "--seed", str(seed), "--first", str(done)]
         path = os.pathsep.join(str(ROOT / part) for part in ("", "export", "runtime", "kernels"))
         environment = os.environ | {"PYTHONPATH": path, "GEN2SEG_MAX_PIXELS": str(MAX_PIXELS)}
-        child = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        with tempfile.TemporaryDirectory(prefix="gen2seg-bad-") as folder:  # some inputs are names of files to write
+            child = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         lines = [json.loads(line) for line in child.stdout.splitlines() if line.startswith("{")]
         for line in lines:
             if "outcome" in line:
