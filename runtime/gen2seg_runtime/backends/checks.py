@@ -65,7 +65,7 @@ def obstacles(
             CANNOT,
             f"stage {stage.name!r} computes in {stage.precision.compute}, which {name} has not{_other(stage)}",
         )
-    missing = [module for module in (spec.library, *spec.also) if not probes.installed(module)]
+    missing = [module for module in (spec.package, *spec.also) if not probes.installed(module)]
     if missing:
         yield Obstacle("G2S-E010", CANNOT, f"the {name} backend needs: {spec.install} (no module {missing[0]})")
     elif provider is not None:

@@ -20,14 +20,14 @@ class Engine:
     """A deserialised engine with one float32 input and one float32 output.
 
     Attributes:
-        library: "tensorrt" or "tensorrt_rtx".
-        trt: the library's module.
+        package: "tensorrt" or "tensorrt_rtx".
+        trt: the package as imported.
         handle: its ICudaEngine.
         runtime: kept as long as the engine.
         stage: the stage that it runs.
     """
 
-    library: str
+    package: str
     trt: Any
     handle: Any
     runtime: Any
@@ -73,7 +73,7 @@ class Engine:
             context = self.handle.create_execution_context()
         if context is None:
             raise BackendError(
-                f"{self.library} makes no execution context for stage {self.stage.name!r}: is GPU memory short?"
+                f"{self.package} makes no execution context for stage {self.stage.name!r}: is GPU memory short?"
             )
         return context
 

@@ -17,7 +17,7 @@ class EngineStage:
     """A stage of a bundle as an engine; a `StageSession`."""
 
     def __init__(self, device: Device, engine: Engine):
-        self.backend = engine.library
+        self.backend = engine.package
         self.device = device.name
         self.engine = engine
         self._place = device

@@ -18,7 +18,7 @@ BACKENDS = {
     "onnxruntime": BackendSpec(
         module="gen2seg_runtime.backends.onnxruntime",
         opener="OnnxRuntimeStage",
-        library="onnxruntime",
+        package="onnxruntime",
         install="pip install onnxruntime",
         from_onnx=True,
         external=True,
@@ -29,14 +29,14 @@ BACKENDS = {
     "openvino": BackendSpec(
         module="gen2seg_runtime.backends.openvino",
         opener="OpenVinoStage",
-        library="openvino",
+        package="openvino",
         install="pip install 'gen2seg[openvino]'",
         from_onnx=True,
     ),
     "tensorrt_rtx": BackendSpec(
         module=_ENGINE,
         opener="open_tensorrt_rtx",
-        library="tensorrt_rtx",
+        package="tensorrt_rtx",
         install="pip install 'gen2seg[tensorrt-rtx]'",
         from_onnx=False,
         options=("device_id",),
@@ -48,7 +48,7 @@ BACKENDS = {
     "tensorrt": BackendSpec(
         module=_ENGINE,
         opener="open_tensorrt",
-        library="tensorrt",
+        package="tensorrt",
         install="pip install 'gen2seg[tensorrt]'",
         from_onnx=False,
         options=("device_id",),

@@ -125,7 +125,7 @@ def _loading(name: str, spec: BackendSpec, found: Mapping[str, Obstacle], probes
     """Whether a library that is there, on a machine that has what it needs, can be imported."""
     if found:
         return
-    for module in (spec.library, *spec.also):
+    for module in (spec.package, *spec.also):
         error = probes.load_error(module)
         if error is not None:
             yield Obstacle("G2S-E022", CANNOT, f"{name}: {module} is installed but does not load: {error}")
