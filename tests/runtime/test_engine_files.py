@@ -69,6 +69,22 @@ def test_a_bundle_of_before_has_one_engine_and_its_facts_in_another_place():
     assert engine_files("trt", stage_with(PATHS[:2], facts)) == (EngineFile("engines/a.engine", (80, 86), "1.7"),)
 
 
+def one_stage(document: dict[str, Any], paths: list[str], engines: list[dict[str, Any]]) -> None:
+    """Make a manifest that of one stage with engines at these paths, of which these are the facts."""
+    document["schema"] = "gen2seg.bundle/1.1"
+    document["stages"] = [
+        {
+            "name": "network",
+            "path": "model.onnx",
+            "input": "image",
+            "output": "colors",
+            "precision": {"weights": "float32", "compute": "float32"},
+            "artifacts": {"tensorrt_rtx": paths},
+            "facts": {"tensorrt_rtx": {"engines": engines}},
+        }
+    ]
+
+
 @pytest.fixture
 def two_engines(make_bundle: BundleMaker):
     """An engine that doubles for Turing, one that triples for newer cards."""
@@ -76,22 +92,8 @@ def two_engines(make_bundle: BundleMaker):
     for engine in engines:
         engine["made_from"]["version"] = "1.7.1.116"
 
-    def change(document: dict[str, Any]) -> None:
-        document["schema"] = "gen2seg.bundle/1.1"
-        document["stages"] = [
-            {
-                "name": "network",
-                "path": "model.onnx",
-                "input": "image",
-                "output": "colors",
-                "precision": {"weights": "float32", "compute": "float32"},
-                "artifacts": {"tensorrt_rtx": ["engines/a.engine", "engines/b.engine"]},
-                "facts": {"tensorrt_rtx": {"engines": engines}},
-            }
-        ]
-
     return make_bundle(
-        change,
+        lambda document: one_stage(document, ["engines/a.engine", "engines/b.engine"], engines),
         {
             "model.onnx": ("model", b"graph"),
             "engines/a.engine": ("artifact", engine_bytes(2.0)),
@@ -125,24 +127,9 @@ def test_a_card_that_no_engine_is_for(two_engines: Any):
 
 
 def test_an_engine_built_on_another_kind_of_card_is_noted(make_bundle: BundleMaker):
-    def change(document: dict[str, Any]) -> None:
-        made = {"version": "1.7.1.116", "sms": [86], "card": "RTX A6000"}
-        document["schema"] = "gen2seg.bundle/1.1"
-        document["stages"] = [
-            {
-                "name": "network",
-                "path": "model.onnx",
-                "input": "image",
-                "output": "colors",
-                "precision": {"weights": "float32", "compute": "float32"},
-                "artifacts": {"tensorrt_rtx": ["net.engine"]},
-                "facts": {"tensorrt_rtx": {"engines": [{"file": "net.engine", "made_from": made}]}},
-            }
-        ]
-
-    report = examine(
-        make_bundle(change, {"model.onnx": ("model", b"g"), "net.engine": ("artifact", b"e")}), rtx_machine()
-    )
+    engine = {"file": "net.engine", "made_from": {"version": "1.7.1.116", "sms": [86], "card": "RTX A6000"}}
+    files = {"model.onnx": ("model", b"g"), "net.engine": ("artifact", b"e")}
+    report = examine(make_bundle(lambda document: one_stage(document, ["net.engine"], [engine]), files), rtx_machine())
     [verdict] = [verdict for verdict in report.verdicts if verdict.backend == "tensorrt_rtx"]
     assert [note.message for note in verdict.notes if note.code == "G2S-W106"] == [
         "the engine of stage 'network' was built on RTX A6000, this is RTX 3060"

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .base import DataSet, DataSetError, Frame, Sample, expect_folder, nothing_found, read_options
+from .base import DataSet, Frame, Sample, expect_folder, nothing_found, pair_files, read_options
 
 LAYOUT = "test/MOVEMENT/ARTIST/NAME.jpg and labels/MOVEMENT/ARTIST/NAME.png, as in DRAM_processed"
 # Pascal VOC's numbers; the others of its 21 are background here.
@@ -47,9 +47,7 @@ class Dram(DataSet):
         frames = []
         for path in sorted((inner / "test").rglob("*.jpg")):
             labels = inner / "labels" / path.relative_to(inner / "test").with_suffix(".png")
-            if not labels.is_file():
-                raise DataSetError(f"{path} has no labels: expected {labels}")
-            frames.append(Frame(path.relative_to(root).as_posix(), labels.relative_to(root).as_posix()))
+            frames.append(pair_files(root, path, labels))
         if not frames:
             raise nothing_found(root, self.kind, LAYOUT)
         super().__init__(root, frames)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import DataSet, DataSetError, Frame, Sample, expect_folder, nothing_found, read_options
+from .base import DataSet, DataSetError, Frame, Sample, expect_folder, nothing_found, pair_files, read_options
 
 LAYOUT = (
     "SPLIT/image/NAME.jpg and SPLIT/label/NAME.png (option split: train, val, test_indomain, test_outdomain, "
@@ -54,10 +54,7 @@ class EgoHos(DataSet):
         frames = []
         for split in _SPLITS[chosen.split]:
             for path in sorted((root / split / "image").glob("*.jpg")):
-                labels = f"{split}/label/{path.stem}.png"
-                if not (root / labels).is_file():
-                    raise DataSetError(f"{path} has no labels: expected {root / labels}")
-                frames.append(Frame(f"{split}/image/{path.name}", labels))
+                frames.append(pair_files(root, path, root / split / "label" / f"{path.stem}.png"))
         if not frames:
             raise nothing_found(root, self.kind, LAYOUT)
         super().__init__(root, frames)

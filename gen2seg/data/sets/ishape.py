@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import DataSet, DataSetError, Frame, Sample, expect_folder, nothing_found, read_options
+from .base import DataSet, Frame, Sample, expect_folder, nothing_found, pair_files, read_options
 from .folder import IMAGE_SUFFIXES
 
 LAYOUT = "PART/SPLIT/image/NAME.jpg and PART/SPLIT/instance_map/NAME.png (options split: val, parts: empty = all six)"
@@ -52,9 +52,7 @@ class IShape(DataSet):
                 if path.suffix.lower() not in IMAGE_SUFFIXES:
                     continue
                 labels = folder / "instance_map" / f"{path.stem}.png"
-                if not labels.is_file():
-                    raise DataSetError(f"{path} has no instance map: expected {labels}")
-                frames.append(Frame(path.relative_to(root).as_posix(), labels.relative_to(root).as_posix(), part))
+                frames.append(pair_files(root, path, labels, "instance map", scene=part))
         if not frames:
             raise nothing_found(root, self.kind, LAYOUT)
         super().__init__(root, frames)
