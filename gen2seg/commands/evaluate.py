@@ -207,4 +207,6 @@ def _as_typed(context: click.Context) -> str:
         if given and value is not None:
             option = {"systems": "system"}.get(name, name).replace("_", "-")
             parts.append(f"--{option} {','.join(value) if isinstance(value, tuple) else value}")
+    parts += [f"--bundle {name}=PATH" for name in context.params["bundles"]]
+    parts += [f"--{name.replace('_', '-')}" for name in ("edges_only", "sweep") if context.params[name]]
     return " ".join(parts)

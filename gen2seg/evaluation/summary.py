@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -114,7 +115,14 @@ class Report:
 
     def clicks_intervals(self, column: str) -> list[Interval]:
         """Of `clicks_over_sets` after 1, 2 ... clicks: the images of each set are drawn again, set by set; empty where
-        no set has two images with instances."""
+        a set has fewer than two images with instances."""
+        return self._clicks_intervals[column]
+
+    @cached_property
+    def _clicks_intervals(self) -> dict[str, list[Interval]]:
+        return {column: self._draw_clicks(column) for column in self.columns}
+
+    def _draw_clicks(self, column: str) -> list[Interval]:
         evaluation, info = self.evaluation, self.system_of(column)
         rounds = []
         for name, report in self.sets.items():

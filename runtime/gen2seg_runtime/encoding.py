@@ -1,6 +1,5 @@
 """An encoded picture: the colours that the network painted, and everything that is asked of them."""
 
-import math
 import os
 import threading
 from collections.abc import Sequence
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from gen2seg_kernels import PreparedColors
     from gen2seg_runtime.instances import Instances
     from gen2seg_runtime.refine import Refinement
-
-_FARTHEST = 1e6  # beyond any distance of colours
 
 
 class Encoding:
@@ -271,8 +268,8 @@ class Encoding:
         defaults = self._data.instances
         return find_instances(
             self.colors,
-            distance=_color_length("distance", defaults.distance if distance is None else distance),
-            background=_color_length("background", defaults.background if background is None else background),
+            distance=defaults.distance if distance is None else distance,
+            background=defaults.background if background is None else background,
             min_area=defaults.min_area if min_area is None else min_area,
             size=self.size,
         )
@@ -391,13 +388,6 @@ class Encoding:
         for k, mask in enumerate(small):
             result[k] = resize_mask(mask, self.size)
         return result
-
-
-def _color_length(name: str, value: Any) -> float:
-    """A length among colours as a float whose square is one too: no two colours are as far apart as the bound."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -math.inf < value < math.inf:
-        raise ImageError(f"instances need a finite number {name}, got {value!r:.100}")
-    return float(max(-_FARTHEST, min(value, _FARTHEST)))
 
 
 def _check_size(size: Any) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from gen2seg_runtime import strict_json
 from gen2seg_runtime.errors import EncodingFormatError, ImageError, ImageReadError
-from gen2seg_runtime.files import SteadyReader, as_path, atomic_write
+from gen2seg_runtime.files import SteadyReader, as_path, atomic_write, check_regular
 from gen2seg_runtime.images import load_picture, pixel_limit
 from gen2seg_runtime.manifest import InstanceSpec, PromptSpec, record_to_dict
 
@@ -73,8 +73,7 @@ def read_encoding(path: str | os.PathLike[str], max_pixels: int | None = None) -
     limit = pixel_limit(max_pixels)
     path = as_path(path, ImageReadError)
     try:
-        if not path.is_file():  # a pipe or a device would never end
-            raise ImageReadError(f"{path}: no such file")
+        check_regular(path, ImageReadError)
         with SteadyReader(path) as file:
             image = _load(file, str(path), limit)
     except OSError as error:

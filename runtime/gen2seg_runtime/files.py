@@ -52,6 +52,14 @@ def as_path(value: Any, error: type[Gen2SegError]) -> Path:
     return Path(text)
 
 
+def check_regular(path: Path, error: type[Gen2SegError]) -> None:
+    """Raises `error` unless the path is a regular file: a pipe or a device would never end."""
+    if not path.exists():
+        raise error(f"{path}: no such file")
+    if not path.is_file():
+        raise error(f"{path}: not a regular file")
+
+
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a binary file that replaces `path` when the block ends without an error.

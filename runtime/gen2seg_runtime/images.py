@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from gen2seg_runtime.errors import ImageError, ImageReadError, ImageWarning
-from gen2seg_runtime.files import SteadyReader, as_path
+from gen2seg_runtime.files import SteadyReader, as_path, check_regular
 
 # Just under Pillow's own hard limit, so that ours speaks first and names the way to raise it.
 DEFAULT_MAX_PIXELS = 178_000_000
@@ -141,10 +141,7 @@ def _check_size(height: int, width: int, limit: int, name: str) -> None:
 
 def _from_file(path: Path, limit: int) -> np.ndarray:
     try:
-        if not path.exists():
-            raise ImageReadError(f"{path}: no such file")
-        if not path.is_file():
-            raise ImageReadError(f"{path}: not a regular file")
+        check_regular(path, ImageReadError)
         if path.stat().st_size == 0:
             raise ImageReadError(f"{path}: the file is empty")
         with SteadyReader(path) as file, load_picture(file, str(path), limit) as image:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -110,3 +111,23 @@ def test_the_folder_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         os.utime(tmp_path / f"{name}.graph", (1000 - age, 1000 - age))
     graph_cache._prune(tmp_path / "newest.graph")
     assert sorted(item.stem for item in tmp_path.iterdir()) == ["middle", "newest"]
+
+
+def test_what_killed_processes_left_goes(tmp_path: Path):
+    for name, age in ((".making-old", 2 * graph_cache._STALE), (".making-now", 0.0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "graph.onnx").write_bytes(b"half")
+        then = time.time() - age
+        os.utime(tmp_path / name, (then, then))
+    graph_cache._prune(tmp_path / "newest.graph")
+    assert [item.name for item in tmp_path.iterdir()] == [".making-now"]
+
+
+def test_a_full_disk_is_no_obstacle(folder: Path):
+    def plain(path: str | None) -> str:
+        if path is not None:
+            raise RuntimeError("no space left")
+        return "session"
+
+    assert graph_cache.open_optimized(b"graph", lambda: "key", plain, lambda _: "kept") == "session"
+    assert not list(folder.iterdir())

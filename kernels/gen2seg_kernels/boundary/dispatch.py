@@ -23,8 +23,8 @@ def match_boundary(groups: Sequence[NDArray[Any]], boundary: NDArray[Any], toler
     Returns:
         bool [T, N]: which of all N edge pixels, in their order, are matched once the group has been added.
     Raises:
-        TypeError: places or boundary of another type.
-        ValueError: a place outside of the picture, or other shapes.
+        TypeError: places or boundary of another type or shape.
+        ValueError: a place outside of the picture, or a tolerance that is not positive.
     """
     if boundary.ndim != 2 or boundary.dtype != np.bool_:
         raise TypeError(f"boundary must be bool (H, W), got {boundary.dtype} {boundary.shape}")

@@ -74,7 +74,7 @@ static entry pop(state *s)
     return top;
 }
 
-/* The pairs of every row, nearest first; their number, or -1. */
+/* The pairs of every row, nearest first; 0, or -1 where memory runs out. */
 static int list_pairs(state *s)
 {
     const g2s_boundary *in = s->in;

@@ -17,8 +17,10 @@ cannot be written nothing is kept. GEN2SEG_GRAPH_CACHE may also name another fol
 import hashlib
 import logging
 import os
+import shutil
 import stat
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +37,8 @@ FOLDER_BYTES = 2 << 30  # beyond that the files not used for longest go
 # The digest at the end is to a protobuf parser a field it does not know (number 1000, 32 bytes): nothing is copied.
 _FIELD = bytes((0xC2, 0x3E, 32))
 _TAIL = len(_FIELD) + 32
+_MAKING = ".making-"
+_STALE = 24 * 3600.0  # seconds; nobody makes a graph for so long
 _log = logging.getLogger(__name__)
 
 
@@ -73,7 +77,7 @@ def graph_key(digest: str, library: str, level: str) -> str:
 
 def open_optimized(
     graph: bytes,
-    key: str,
+    key: Callable[[], str],
     plain: Callable[[str | None], Any],
     kept: Callable[[bytes], Any],
 ) -> Any:
@@ -81,7 +85,7 @@ def open_optimized(
 
     Args:
         graph: its bytes.
-        key: of `graph_key`.
+        key: gives `graph_key`; asked only where graphs are kept.
         plain: makes a session from the graph, and where a path is given writes the optimised graph there.
         kept: makes a session from an optimised graph.
     Returns:
@@ -92,7 +96,7 @@ def open_optimized(
     folder = cache_folder()
     if folder is None or len(graph) > MOST_BYTES:
         return plain(None)
-    path = folder / f"{key}.graph"
+    path = folder / f"{key()}.graph"
     content = _read(path)
     if content is not None:
         try:
@@ -103,13 +107,17 @@ def open_optimized(
 
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        place = TemporaryDirectory(prefix=".making-", dir=folder)
+        place = TemporaryDirectory(prefix=_MAKING, dir=folder, ignore_cleanup_errors=True)
     except OSError as error:
         _log.info("%s: optimised graphs cannot be kept here: %s", folder, error)
         return plain(None)
     with place as making:
         written = Path(making) / "graph.onnx"
-        session = plain(str(written))
+        try:
+            session = plain(str(written))
+        except Exception as error:  # of no common class; where the graph itself is at fault the next line says so
+            _log.info("%s: the optimised graph cannot be written here: %s", folder, error)
+            return plain(None)
         _keep(path, written)
     return session
 
@@ -154,7 +162,10 @@ def _keep(path: Path, written: Path) -> None:
 
 
 def _prune(newest: Path) -> None:
-    """Remove the files not used for longest until the folder is within its bound."""
+    """Remove what killed processes left, and the files not used for longest until the folder is within its bound."""
+    for left in newest.parent.glob(f"{_MAKING}*"):
+        if time.time() - left.stat().st_mtime > _STALE:
+            shutil.rmtree(left, ignore_errors=True)
     files = [(item.stat().st_mtime, item.stat().st_size, item) for item in newest.parent.glob("*.graph")]
     total = sum(size for _, size, _ in files)
     for _, size, item in sorted(files):

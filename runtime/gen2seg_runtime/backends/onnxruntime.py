@@ -19,7 +19,7 @@ class OnnxRuntimeStage:
     handed over as mapped memory of the files that were digested (`Bundle.buffer` says what that guarantees): the
     session takes one copy of its own, and the mapped pages are the system's to drop. A graph that refers to any
     other file is refused. What the library makes of a graph that holds its weights itself is kept for the next
-    process (`graph_cache`).
+    process where GEN2SEG_GRAPH_CACHE asks for it (`graph_cache`).
     """
 
     backend = "onnxruntime"
@@ -79,8 +79,12 @@ def _open_session(onnxruntime: Any, graph: bytes, digest: str, external: dict[st
 
     if external:  # the optimised graph would hold all the weights again
         return plain(None)
-    library = f"{onnxruntime.__version__} {onnxruntime.get_build_info()}"
-    return open_optimized(graph, graph_key(digest, library, "ORT_ENABLE_ALL"), plain, kept)
+
+    def key() -> str:
+        library = f"{onnxruntime.__version__} {onnxruntime.get_build_info()}"
+        return graph_key(digest, library, "ORT_ENABLE_ALL")
+
+    return open_optimized(graph, key, plain, kept)
 
 
 def _session_options(onnxruntime: Any, threads: int) -> Any:

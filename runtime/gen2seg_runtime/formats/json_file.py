@@ -6,7 +6,7 @@ from typing import Any
 
 from gen2seg_runtime import strict_json
 from gen2seg_runtime.errors import ImageError, ImageReadError
-from gen2seg_runtime.files import as_path, atomic_write
+from gen2seg_runtime.files import as_path, atomic_write, check_regular
 
 MAX_BYTES = 1 << 30
 
@@ -35,8 +35,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
     """The text of a file; errors as `read_json`."""
     path = as_path(path, ImageReadError)
     try:
-        if not path.is_file():  # a pipe or a device would never end
-            raise ImageReadError(f"{path}: no such file")
+        check_regular(path, ImageReadError)
         if path.stat().st_size > MAX_BYTES:
             raise ImageError(f"{path}: larger than {MAX_BYTES:,} bytes")
         data = path.read_bytes()

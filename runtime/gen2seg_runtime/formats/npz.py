@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gen2seg_runtime.errors import ImageError, ImageReadError
-from gen2seg_runtime.files import as_path, atomic_write
+from gen2seg_runtime.files import as_path, atomic_write, check_regular
 from gen2seg_runtime.formats.shapes import check_size
 from gen2seg_runtime.instances import InstanceRecord, Instances
 
@@ -65,8 +65,7 @@ def read_npz(path: str | os.PathLike[str]) -> Instances:
     path = as_path(path, ImageReadError)
     where = str(path)
     try:
-        if not path.is_file():
-            raise ImageReadError(f"{where}: no such file")
+        check_regular(path, ImageReadError)
         with zipfile.ZipFile(path) as archive:
             labels = _read(archive, "labels", np.dtype(np.int32), where, 0)
             # No instance is smaller than a pixel: what claims to hold more is not read.
@@ -77,7 +76,7 @@ def read_npz(path: str | os.PathLike[str]) -> Instances:
         raise
     except _DAMAGE as error:
         raise ImageReadError(f"{where}: cannot be read as an archive: {error}") from error
-    count = len(columns["area"]) if columns["area"].ndim else -1
+    count = len(columns["area"])
     for name, (_, sides) in _ARRAYS.items():
         if columns[name].shape != (count, *sides):
             raise ImageError(f"{where}: {name} has the shape {columns[name].shape}, expected (instances, {sides})")

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from gen2seg_runtime.errors import ImageError, ImageReadError, OutputError
-from gen2seg_runtime.files import SteadyReader, as_path, atomic_write
+from gen2seg_runtime.files import SteadyReader, as_path, atomic_write, check_regular
 from gen2seg_runtime.images import load_picture, pixel_limit
 
 MAX_LABEL = 65535
@@ -67,8 +67,7 @@ def read_label_png(path: str | os.PathLike[str], *, max_pixels: int | None = Non
     limit = pixel_limit(max_pixels)
     path = as_path(path, ImageReadError)
     try:
-        if not path.is_file():
-            raise ImageReadError(f"{path}: no such file")
+        check_regular(path, ImageReadError)
         with SteadyReader(path) as file, load_picture(file, str(path), limit) as image:
             if image.mode not in ("L", "I", "I;16", "I;16B", "1"):
                 raise ImageError(f"{path}: a label map is a grey picture, this one has mode {image.mode}")
