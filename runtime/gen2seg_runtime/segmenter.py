@@ -49,7 +49,8 @@ class Segmenter:
             backend: "auto" or a name of `gen2seg_runtime.backends.available_backends()`.
             threads: for the network; None: GEN2SEG_NUM_THREADS, else the physical cores.
             options: of the named backend: "onnxruntime" takes `provider` ("cpu", "cuda", "tensorrt",
-                "nv_tensorrt_rtx"), `device_id`, `cpu_nodes` and `provider_options`; engines take `device_id`.
+                "nv_tensorrt_rtx"), `device_id`, `cpu_nodes` and `provider_options`; "openvino" takes
+                `streams` and `inference_precision`; engines take `device_id`.
         Raises:
             BundleError, BundleIOError: the bundle cannot be read or is not intact, see `Bundle.open`.
             BackendError: unknown backend or option, missing library or GPU, or the library refuses the model.

@@ -70,7 +70,7 @@ def test_auto_names_every_reason_where_nothing_runs(make_bundle: BundleMaker):
     ("backend", "options", "message"),
     [
         ("auto", {"device_id": 1}, "belong to a named backend"),
-        ("openvino", {"provider": "cuda"}, "'openvino' has no options provider; it takes: none"),
+        ("openvino", {"provider": "cuda"}, "'openvino' has no options provider; it takes: streams"),
         ("tensorrt_rtx", {"device": 1}, "has no options device; it takes: device_id"),
         ("tensorrt_rtx", {"device_id": -1}, "device_id must be a number from 0"),
         ("onnxruntime", {"device_id": True, "provider": "cuda"}, "device_id must be a number from 0"),

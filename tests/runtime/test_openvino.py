@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from gen2seg_runtime import Segmenter
 from gen2seg_runtime.backends import open_backend, usable_backends
+from gen2seg_runtime.backends.openvino import OpenVinoStage
 from gen2seg_runtime.bundle import Bundle
 from gen2seg_runtime.errors import BackendError
 
@@ -100,6 +101,56 @@ def test_unknown_precision_is_refused(make_bundle: BundleMaker, tmp_path: Path):
     root = make_bundle(staged(facts=facts), ir_files(mixing_graph(), tmp_path))
     with pytest.raises(BackendError, match="inference_precision must be one of f32, bf16, got 'f16'"):
         open_backend(Bundle.open(root), "openvino")
+
+
+def test_streams_serve_several_callers_with_the_same_result(make_bundle: BundleMaker):
+    bundle = Bundle.open(make_bundle(files={"model.onnx": ("model", mixing_graph())}))
+    pictures = [np.full((1, 3, 32, 32), value, np.float32) for value in np.linspace(-1, 1, 12)]
+    alone = [open_backend(bundle, "openvino", threads=2).run(x) for x in pictures]
+    backend = open_backend(bundle, "openvino", threads=2, options={"streams": 2})
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(backend.run, pictures))
+    for first, second in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert OpenVinoStage(bundle, bundle.manifest.chain[0], 2, {"streams": 2}).streams == 2
+
+
+def test_an_option_goes_before_the_manifest(make_bundle: BundleMaker, tmp_path: Path):
+    facts = {"openvino": {"inference_precision": "bf16"}}
+    graph = mixing_graph()
+    bundle = Bundle.open(make_bundle(staged(facts=facts), ir_files(graph, tmp_path)))
+    wide = open_backend(bundle, "openvino", options={"inference_precision": "f32"}).run(X)
+    np.testing.assert_allclose(wide, expected(graph, X), atol=2e-4)
+    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        narrow = open_backend(bundle, "openvino", options={"inference_precision": "bf16"}).run(X)
+        assert np.abs(narrow - wide).max() > 2e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"streams": 3}, "streams must be a number from 1 to the 2 threads, got 3"),
+        ({"streams": True}, "streams must be a number"),
+        ({"inference_precision": "f16"}, "inference_precision must be one of f32, bf16, got 'f16'"),
+        ({"inference_precision": ["bf16"]}, "inference_precision must be one of"),
+    ],
+)
+def test_bad_options_are_refused(make_bundle: BundleMaker, options: dict[str, Any], message: str):
+    with pytest.raises(BackendError, match=message):
+        open_backend(Bundle.open(make_bundle()), "openvino", threads=2, options=options)
+
+
+def test_bfloat16_is_refused_where_the_processor_has_none(make_bundle: BundleMaker, monkeypatch: pytest.MonkeyPatch):
+    core = openvino.Core
+
+    class Old(core):
+        def get_property(self, *asked: Any) -> Any:
+            return ["FP32"] if asked[-1] == "OPTIMIZATION_CAPABILITIES" else super().get_property(*asked)
+
+    monkeypatch.setattr(openvino, "Core", Old)
+    bundle = Bundle.open(make_bundle())
+    with pytest.raises(BackendError, match="needs a processor with bfloat16"):
+        open_backend(bundle, "openvino", options={"inference_precision": "bf16"})
 
 
 def test_auto_takes_it_where_the_stage_prefers_it(make_bundle: BundleMaker, tmp_path: Path):

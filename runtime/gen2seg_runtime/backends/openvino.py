@@ -2,6 +2,7 @@
 
 import ctypes
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,20 +20,26 @@ class OpenVinoStage:
     """A stage of a bundle, compiled by OpenVINO for the CPU.
 
     Graph and weights are parsed from the very bytes that were digested; weights are handed over as mapped memory.
-    The inference precision is the one that the manifest's facts name (`inference_precision`, "f32" where they
-    say nothing), never the library's own choice: it computes float32 graphs in bfloat16 where the processor can.
+    The inference precision is the one that is asked for, else the one that the manifest's facts name
+    (`inference_precision`, "f32" where they say nothing), never the library's own choice: it computes float32 graphs
+    in bfloat16 where the processor can.
     """
 
     backend = _NAME
     device = "cpu"
 
-    def __init__(self, bundle: Bundle, stage: StageSpec, threads: int):
+    def __init__(self, bundle: Bundle, stage: StageSpec, threads: int, options: Mapping[str, Any] | None = None):
         """Open the session.
 
+        Args:
+            options: `streams`, how many calls of `run` from several threads are served at the same time, with
+                `threads` divided among them (1 if not given: each call gets them all); `inference_precision`,
+                "f32" or "bf16", in place of what the manifest says: what was verified holds for the manifest's.
         Raises:
             BackendError: openvino is missing or refuses the graph, the graph's input and output are not those
-                of the manifest, the facts ask for an unknown precision, or the ONNX graph (there being no
-                IR) keeps weights in another file, which OpenVINO would read past the digests.
+                of the manifest, a bad option, more streams than threads, the facts ask for an unknown precision,
+                bfloat16 is an option and the processor has none, or the ONNX graph (there being no IR) keeps
+                weights in another file, which OpenVINO would read past the digests.
         """
         try:
             import openvino
@@ -41,8 +48,9 @@ class OpenVinoStage:
         self._stage = stage
         where = bundle.root / stage.path
         core = openvino.Core()
-        asked = _asked_precision(core, stage, where)
-        config = {"INFERENCE_PRECISION_HINT": asked, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+        asked = _asked_precision(core, stage, where, options or {})
+        streams = _asked_streams(threads, options or {})
+        config = {"INFERENCE_PRECISION_HINT": asked, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams}
         # Kept as long as the session: constants may be used where they are mapped.
         graph, self._weights = _content(bundle, stage)
         try:
@@ -54,6 +62,7 @@ class OpenVinoStage:
         found = self._model.get_property("INFERENCE_PRECISION_HINT").to_string()
         if asked == "f32" and found != "f32":
             raise BackendError(f"{where}: float32 arithmetic was asked for, openvino computes in {found}")
+        self.streams = int(self._model.get_property("NUM_STREAMS"))
         shape = model.input(0).partial_shape
         self._fixed_batch: int | None = shape[0].get_length() if shape[0].is_static else None
         self._idle: deque[Any] = deque()
@@ -80,12 +89,31 @@ class OpenVinoStage:
             self._idle.append(request)
 
 
-def _asked_precision(core: Any, stage: StageSpec, where: Any) -> str:
+def _asked_precision(core: Any, stage: StageSpec, where: Any, options: Mapping[str, Any]) -> str:
+    can = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if "inference_precision" in options:
+        asked = options["inference_precision"]
+        if not isinstance(asked, str) or asked not in _PRECISIONS:
+            raise BackendError(f"openvino: inference_precision must be {_names()}, got {asked!r}")
+        if asked == "bf16" and not can:
+            raise BackendError("openvino: inference_precision bf16 needs a processor with bfloat16 arithmetic")
+        return asked
     asked = stage.facts.get(_NAME, {}).get("inference_precision", "f32")
     if asked not in _PRECISIONS:
-        raise BackendError(f"{where}: inference_precision must be one of {', '.join(_PRECISIONS)}, got {asked!r}")
+        raise BackendError(f"{where}: inference_precision must be {_names()}, got {asked!r}")
     # Asked for bfloat16 without the instructions, some versions emulate it, slower than float32.
-    return asked if asked == "f32" or "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+    return asked if can else "f32"
+
+
+def _asked_streams(threads: int, options: Mapping[str, Any]) -> int:
+    streams = options.get("streams", 1)
+    if isinstance(streams, bool) or not isinstance(streams, int) or not 1 <= streams <= threads:
+        raise BackendError(f"openvino: streams must be a number from 1 to the {threads} threads, got {streams!r}")
+    return streams
+
+
+def _names() -> str:
+    return f"one of {', '.join(_PRECISIONS)}"
 
 
 def _content(bundle: Bundle, stage: StageSpec) -> tuple[bytes, memoryview]:

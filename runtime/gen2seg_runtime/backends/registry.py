@@ -32,6 +32,8 @@ BACKENDS = {
         package="openvino",
         install="pip install 'gen2seg[openvino]'",
         from_onnx=True,
+        options=("streams", "inference_precision"),
+        options_opener="gen2seg_runtime.backends.openvino:OpenVinoStage",
     ),
     "tensorrt_rtx": BackendSpec(
         module=_ENGINE,
