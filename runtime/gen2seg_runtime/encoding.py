@@ -282,7 +282,15 @@ class Encoding:
         return color_edges(self.colors, self.size)
 
     @timed("prompt")
-    def mask_box(self, box: Any, mode: str | None = None, *, clip: bool = True, **options: Any) -> np.ndarray:
+    def mask_box(
+        self,
+        box: Any,
+        mode: str | None = None,
+        *,
+        clip: bool = True,
+        return_confidence: bool = False,
+        **options: Any,
+    ) -> Any:
         """Mask of the object in a box: the query is the mean colour over the box's core.
 
         Args:
@@ -290,32 +298,37 @@ class Encoding:
                 `InstanceRecord.box`; at least partly inside the picture.
             mode, options: as for `mask` (mode "reference" takes no `sigma`).
             clip: leave out what lies outside the box.
+            return_confidence: as for `mask`; with `clip` of what lies in the box.
         Returns:
-            bool (H, W); see `gen2seg_runtime.queries` for what the core is.
+            bool (H, W), or with `return_confidence` that and a float in [0, 1]; see `gen2seg_runtime.queries` for
+            what the core is.
         Raises:
             PromptError: no such box, or as for `mask`.
         """
         mode, values = self._resolve(mode, options)
         from gen2seg_runtime import queries
 
-        return queries.mask_of_box(self, box, mode, values, clip)
+        found = queries.mask_of_box(self, box, mode, values, clip, return_confidence)
+        return found if return_confidence else found[0]
 
     @timed("prompt")
-    def mask_like(self, mask: Any, mode: str | None = None, **options: Any) -> np.ndarray:
+    def mask_like(self, mask: Any, mode: str | None = None, *, return_confidence: bool = False, **options: Any) -> Any:
         """Mask of what has the mean colour of a mask (a scribble, a lasso, another result).
 
         Args:
             mask: bool (H, W), at least one pixel true.
             mode, options: as for `mask` (mode "reference" takes no `sigma`).
+            return_confidence: as for `mask`.
         Returns:
-            bool (H, W).
+            bool (H, W), or with `return_confidence` that and a float in [0, 1].
         Raises:
             PromptError: another shape or type, an empty mask, or as for `mask`.
         """
         mode, values = self._resolve(mode, options)
         from gen2seg_runtime import queries
 
-        return queries.mask_of_region(self, mask, mode, values)
+        found = queries.mask_of_region(self, mask, mode, values, return_confidence)
+        return found if return_confidence else found[0]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write this encoding as one PNG that any viewer shows.

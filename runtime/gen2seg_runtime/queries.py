@@ -19,26 +19,32 @@ if TYPE_CHECKING:
 _CORE = 0.5  # of each side of a box
 
 
-def mask_of_box(encoding: "Encoding", box: Any, mode: str, values: dict[str, Any], clip: bool) -> np.ndarray:
-    """Bool (H, W) mask of a box; see `Encoding.mask_box`."""
+def mask_of_box(
+    encoding: "Encoding", box: Any, mode: str, values: dict[str, Any], clip: bool, confident: bool
+) -> tuple[np.ndarray, float]:
+    """Bool (H, W) mask of a box and its confidence; see `Encoding.mask_box`."""
     x0, y0, x1, y1 = _check_box(box, encoding.size)
     height, width = encoding.size
     colors = _colors(encoding, mode)
+    rows, columns = colors.shape[:2]
     margin_x, margin_y = (x1 - x0) * (1 - _CORE) / 2, (y1 - y0) * (1 - _CORE) / 2
-    region = np.zeros(colors.shape[:2], bool)
-    rows = _pixels(y0 + margin_y, y1 - margin_y, height, colors.shape[0])
-    region[rows, _pixels(x0 + margin_x, x1 - margin_x, width, colors.shape[1])] = True
-    mask = _mask(encoding, colors, region, mode, values)
+    region = np.zeros((rows, columns), bool)
+    inner_rows = _pixels(y0 + margin_y, y1 - margin_y, height, rows)
+    region[inner_rows, _pixels(x0 + margin_x, x1 - margin_x, width, columns)] = True
+    counted = np.s_[_pixels(y0, y1, height, rows), _pixels(x0, x1, width, columns)] if clip else np.s_[:, :]
+    mask, confidence = _mask(encoding, colors, region, mode, values, counted if confident else None)
     if not clip:
-        return mask
+        return mask, confidence
     clipped = np.zeros_like(mask)
     inside = np.s_[_pixels(y0, y1, height, height), _pixels(x0, x1, width, width)]
     clipped[inside] = mask[inside]
-    return clipped
+    return clipped, confidence
 
 
-def mask_of_region(encoding: "Encoding", mask: Any, mode: str, values: dict[str, Any]) -> np.ndarray:
-    """Bool (H, W) mask of what looks like a mask; see `Encoding.mask_like`."""
+def mask_of_region(
+    encoding: "Encoding", mask: Any, mode: str, values: dict[str, Any], confident: bool
+) -> tuple[np.ndarray, float]:
+    """Bool (H, W) mask of what looks like a mask and its confidence; see `Encoding.mask_like`."""
     try:
         given = np.asarray(mask)
     except (TypeError, ValueError) as error:
@@ -53,7 +59,7 @@ def mask_of_region(encoding: "Encoding", mask: Any, mode: str, values: dict[str,
         rows, columns = np.nonzero(given)
         region = np.zeros(colors.shape[:2], bool)
         region[rows * colors.shape[0] // given.shape[0], columns * colors.shape[1] // given.shape[1]] = True
-    return _mask(encoding, colors, region, mode, values)
+    return _mask(encoding, colors, region, mode, values, np.s_[:, :] if confident else None)
 
 
 def _colors(encoding: "Encoding", mode: str) -> np.ndarray:
@@ -61,22 +67,39 @@ def _colors(encoding: "Encoding", mode: str) -> np.ndarray:
 
 
 def _mask(
-    encoding: "Encoding", colors: np.ndarray, region: np.ndarray, mode: str, values: dict[str, Any]
-) -> np.ndarray:
+    encoding: "Encoding",
+    colors: np.ndarray,
+    region: np.ndarray,
+    mode: str,
+    values: dict[str, Any],
+    counted: tuple[slice, slice] | None,
+) -> tuple[np.ndarray, float]:
+    """The mask at the size of the picture, and its confidence over the pixels `counted` (0 where none is asked)."""
+    from gen2seg_kernels.prompt.metric import confidence_of
     from gen2seg_kernels.prompt.points import check_number, check_positive
-    from gen2seg_kernels.prompt.query import metric_color_mask, reference_color_mask, region_color
+    from gen2seg_kernels.prompt.query import (
+        metric_color_mask,
+        metric_color_mask_range,
+        reference_color_mask,
+        region_color,
+    )
 
+    if counted is not None and mode != "metric":
+        raise PromptError(f'only mode "metric" has a confidence; this is mode {mode!r}')
     try:
         if mode == "reference":
             threshold = check_number("threshold", values["threshold"])
             query = region_color(colors, region, encoding.prompt.distance)
-            return reference_color_mask(colors, query, threshold)
+            return reference_color_mask(colors, query, threshold), 0.0
         distance = check_positive("distance", values["distance"])
-        query = region_color(colors, region, distance)
-        small = metric_color_mask(colors, query, region, distance, bool(values["connected"]))
+        asked = (colors, region_color(colors, region, distance), region, distance, bool(values["connected"]))
+        if counted is None:
+            return resize_mask(metric_color_mask(*asked), encoding.size), 0.0
+        inner, small, outer = metric_color_mask_range(*asked)
     except (ValueError, TypeError) as error:
         raise PromptError(str(error)) from error
-    return resize_mask(small, encoding.size)
+    confidence = confidence_of(inner[counted], outer[counted]) if small[counted].any() else 0.0
+    return resize_mask(small, encoding.size), confidence
 
 
 def _pixels(low: float, high: float, length: int, target: int) -> slice:

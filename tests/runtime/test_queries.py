@@ -48,6 +48,38 @@ def test_a_mask_takes_what_looks_like_it():
     np.testing.assert_array_equal(encoding.mask_like(scribble, "metric"), expected)
 
 
+def test_confidence_tells_how_clear_the_cut_is():
+    encoding = make(noisy())
+    mask, clear = encoding.mask_box((5, 4, 26, 25), "metric", return_confidence=True)
+    np.testing.assert_array_equal(mask, encoding.mask_box((5, 4, 26, 25), "metric"))
+    assert clear == 1.0  # noise of 4 is far within the cut, the other colours far beyond
+    scribble = np.zeros(encoding.size, bool)
+    scribble[37, 10:30] = True
+    mask, same = encoding.mask_like(scribble, "metric", return_confidence=True)
+    np.testing.assert_array_equal(mask, encoding.mask_like(scribble, "metric"))
+    assert same == 1.0
+    # A ramp of one level a column: of the query's column and cut-1 beside it, three quarters are certain.
+    ramp = make(np.repeat(np.arange(100, dtype=np.uint8)[None, :, None], 3, 2).repeat(20, 0))
+    point = np.zeros(ramp.size, bool)
+    point[:, 50] = True
+    distance = 16 * np.sqrt(3)
+    mask, doubtful = ramp.mask_like(point, "metric", distance=distance, return_confidence=True)
+    assert mask.sum() == 31 * 20
+    assert doubtful == pytest.approx(23 / 39)  # 12 less one and 20 less one on either side, and the column itself
+    boxed, inside = ramp.mask_box((40, 0, 61, 20), "metric", distance=distance, return_confidence=True)
+    assert boxed.sum() == 21 * 20
+    assert inside == 1.0  # what lies beyond the box does not count
+    assert ramp.mask_box((40, 0, 61, 20), "metric", distance=distance, clip=False, return_confidence=True)[1] < 0.7
+
+
+def test_mode_reference_has_no_confidence():
+    encoding = make(noisy())
+    with pytest.raises(PromptError, match='only mode "metric" has a confidence'):
+        encoding.mask_box((5, 4, 26, 25), "reference", return_confidence=True)
+    with pytest.raises(PromptError, match='only mode "metric" has a confidence'):
+        encoding.mask_like(np.ones(encoding.size, bool), "reference", return_confidence=True)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_mode_reference_is_the_plain_definition(seed: int):
     encoding = make(noisy(seed))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gen2seg_kernels.prompt import lazy
-from gen2seg_kernels.prompt.metric import square_of
+from gen2seg_kernels.prompt.metric import MARGIN, square_of
 from gen2seg_kernels.prompt.reference import Float
 
 Mask = NDArray[np.bool_]
@@ -45,7 +45,22 @@ def metric_color_mask(colors: NDArray[np.uint8], query: Float, region: Mask, dis
         distance: colour units, channels 0..255.
         connected: keep only what is connected (8 neighbours) to a pixel of the region that is near enough.
     """
-    near = lazy.ColorField(colors).squared_distance(query) < square_of(distance)
+    return _near(lazy.ColorField(colors).squared_distance(query), region, distance, connected)
+
+
+def metric_color_mask_range(
+    colors: NDArray[np.uint8], query: Float, region: Mask, distance: float, connected: bool
+) -> tuple[Mask, Mask, Mask]:
+    """As `metric_color_mask`, at the three cuts that a confidence counts: lower by `MARGIN`, as given, higher by it."""
+    squared = lazy.ColorField(colors).squared_distance(query)
+    inner, middle, outer = (
+        _near(squared, region, factor * distance, connected) for factor in (1 - MARGIN, 1.0, 1 + MARGIN)
+    )
+    return inner, middle, outer
+
+
+def _near(squared: Float, region: Mask, distance: float, connected: bool) -> Mask:
+    near = squared < square_of(distance)
     if not connected:
         return near
     import cv2
