@@ -30,7 +30,7 @@ lint: $(DEV)/.installed
 bench: $(DEV)/.installed
 	$(DEV)/bin/python -m pytest bench --benchmark-only $(ARGS)
 
-# Every backbone at full size with random weights, beside its rivals: an hour on two cores, 16 GB, 30 GB of disk.
+# Every backbone at full size with random weights, beside its rivals: two hours on two cores, 16 GB, 30 GB of disk.
 full: $(DEV)/.installed
 	$(DEV)/bin/python -m pytest bench/test_export.py --benchmark-only --full --bundles build/full $(ARGS)
 

@@ -1,9 +1,12 @@
 """What the export benchmark measured, as a Markdown table and a plot of latency against accuracy."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from gen2seg_runtime.files import atomic_write
 
 BASE = "torch eager fp32"
 
@@ -17,6 +20,7 @@ class Row:
         found: of `export_way`; None where it was not run.
         psnr: dB of the uint8 colours against `BASE` of the same group; None for that one itself.
         note: why it was not run.
+        run: when the run that measured it began; times of different runs are not compared.
     """
 
     group: str
@@ -24,6 +28,25 @@ class Row:
     found: dict[str, Any] | None
     psnr: float | None = None
     note: str = ""
+    run: str = ""
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of earlier runs; none where there is no such file."""
+    return [Row(**row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Keep the rows for a later run."""
+    with atomic_write(path) as file:
+        file.write(json.dumps([asdict(row) for row in rows], indent=1).encode())
+
+
+def times_as_fast(row: Row, base: Row | None) -> float | None:
+    """How many times as fast as `base`; None where either has no time or they are of different runs."""
+    if base is None or base.found is None or row.found is None or base.run != row.run:
+        return None
+    return base.found["median"] / row.found["median"]
 
 
 def markdown(rows: Sequence[Row], machine: str) -> str:
@@ -31,7 +54,7 @@ def markdown(rows: Sequence[Row], machine: str) -> str:
     lines = ["# Export: every way from a picture to colours", "", machine, ""]
     for group in dict.fromkeys(row.group for row in rows):
         mine = [row for row in rows if row.group == group]
-        base = next((row.found for row in mine if row.way == BASE and row.found), None)
+        base = next((row for row in mine if row.way == BASE), None)
         lines += [f"## {group}", ""]
         lines += ["| way | median s (min..max, runs) | times as fast | colours dB | peak memory GB | weights MB |"]
         lines += ["| --- | --- | --- | --- | --- | --- |"]
@@ -40,7 +63,8 @@ def markdown(rows: Sequence[Row], machine: str) -> str:
                 lines.append(f"| {row.way} | {row.note} | | | | |")
                 continue
             one = row.found
-            ratio = f"{base['median'] / one['median']:.2f}" if base else ""
+            times = times_as_fast(row, base)
+            ratio = "another run" if times is None else f"{times:.2f}"
             psnr = "" if row.psnr is None else f"{row.psnr:.1f}"
             lines.append(
                 f"| {row.way} | {one['median']:.3f} ({one['least']:.3f}..{one['most']:.3f}, {one['runs']}) | {ratio} "
