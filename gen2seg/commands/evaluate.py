@@ -40,9 +40,10 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     "systems",
     metavar="NAMES",
     callback=_split,
-    help="tiny, tiny-reference (its colours in mode reference), rgb, floodfill, felzenszwalb, sobel or the path of a "
+    help="tiny, tiny-reference (its colours in mode reference), rgb, floodfill, felzenszwalb, watershed, "
+    "grabcut, sobel, sam-b, sam-l, sam-h or the path of a "
     "bundle or checkpoint; separated by commas. "
-    "Default: all of these, or the given bundles beside rgb and floodfill.",
+    "Default: all of these but SAM, or the given bundles beside rgb and floodfill.",
 )
 @click.option(
     "--bundle",
@@ -50,7 +51,7 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     metavar="NAME=PATH",
     multiple=True,
     callback=_named_path,
-    help="One more bundle or checkpoint.",
+    help="One more bundle, checkpoint, or folder of SAM (config.json, model.safetensors).",
 )
 @click.option("--sets", metavar="NAMES", callback=_split, help="Only these sets, separated by commas.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many images a set.")

@@ -68,6 +68,7 @@ def to_document(report: Report) -> dict[str, Any]:
         "systems": {
             info.name: {**info.description, "settings": list(info.settings)} for info in report.evaluation.systems
         },
+        "not_run": report.evaluation.not_run,
         "sets": {name: asdict(set_report) for name, set_report in report.sets.items()},
         "mean_over_sets": {column: report.mean_over_sets(column) for column in report.columns},
         "clicks_over_sets": {column: report.clicks_over_sets(column) for column in report.columns},

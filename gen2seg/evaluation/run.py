@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -113,11 +113,16 @@ class SystemInfo:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All results, in the order of the sets and of their sorted image ids."""
+    """All results, in the order of the sets and of their sorted image ids.
+
+    Attributes:
+        not_run: by name, how to get the weights of a system that was asked for and has none here.
+    """
 
     config: EvaluationConfig
     systems: list[SystemInfo]
     results: list[ImageResult]
+    not_run: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate(
@@ -140,6 +145,10 @@ def evaluate(
         Gen2SegError: a system cannot be opened or an image cannot be read.
     """
     samples = find_samples(config.data, config.sets, config.limit)
+    not_run = {spec.name: spec.missing for spec in specs if spec.missing}
+    specs = [spec for spec in specs if spec.name not in not_run and spec.of not in not_run]
+    if not specs:
+        raise EvaluationError("no system can run: " + "; ".join(f"{name}: {how}" for name, how in not_run.items()))
     systems = open_systems(specs)
     finds_edges = any(system.has_edges for system in systems.values())
     if finds_edges and "sobel" not in systems and any(sample.edges for sample in samples):
@@ -155,7 +164,7 @@ def evaluate(
         results[index] = result
         if on_image:
             on_image(len(results), len(tasks))
-    return Evaluation(config, infos, [results[index] for index in range(len(tasks))])
+    return Evaluation(config, infos, [results[index] for index in range(len(tasks))], not_run)
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def _edge_table(report: Report) -> list[str]:
 
 
 def _notes(report: Report) -> list[str]:
-    notes = []
+    notes = [f"`{name}`: not run; {how}." for name, how in report.evaluation.not_run.items()]
     plain = [info for info in report.evaluation.systems if not info.distortion]
     for info in plain:
         for column in (info.name, best_name(info.name)):

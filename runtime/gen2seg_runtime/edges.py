@@ -34,7 +34,7 @@ def color_edges(colors: np.ndarray, size: tuple[int, int] | None = None) -> np.n
     tensor = _gradient_tensor(colors)
     if size is not None and size != colors.shape[:2]:
         tensor = _resize_tensor(tensor, size)
-    return _thin(tensor)
+    return thin_gradient(tensor)
 
 
 def _gradient_tensor(colors: np.ndarray) -> np.ndarray:
@@ -60,8 +60,14 @@ def _resize_tensor(tensor: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(tensor, (size[1], size[0]), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
-def _thin(tensor: np.ndarray) -> np.ndarray:
-    """Magnitude of a gradient tensor where it is a maximum along the gradient, else 0."""
+def thin_gradient(tensor: np.ndarray) -> np.ndarray:
+    """Magnitude of a gradient tensor where it is a maximum along the gradient, else 0.
+
+    Args:
+        tensor: (h, w, 3) float32: gx², gx·gy and gy² of the gradient at each pixel.
+    Returns:
+        (h, w) float32 in [0, 1]; 1 is a magnitude of 4·255·√3, and more is cut there.
+    """
     # cubic interpolation may undershoot a little below zero
     magnitude = np.sqrt(np.maximum(tensor[..., 0] + tensor[..., 2], 0))
     # Zero beyond the frame: an edge in the outermost row can be a maximum.
