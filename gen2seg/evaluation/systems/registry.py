@@ -9,12 +9,14 @@ from gen2seg.evaluation.errors import EvaluationError
 from .bundles import BundleSystem
 from .interface import System, SystemSpec
 from .rivals import FelzenszwalbSystem, FloodFillSystem, GrabCutSystem, RgbSystem, SobelSystem, WatershedSystem
-from .sam import SAM_HUB, SamSystem, find_sam, is_sam
+from .sam import SAM_HUB, SamSystem, find_sam, is_sam, is_simpleclick, refuse
 
 # Bundles by name; None is the one that the package ships.
 BUNDLES: dict[str, Path | None] = {"tiny": None}
 # After a bundle's name: its colours prompted in mode "reference", whatever mode the bundle is for.
 REFERENCE_SUFFIX = "-reference"
+# Known by name, once their weights are there.
+WEIGHTED = (*SAM_HUB, "simpleclick")
 RIVALS: dict[str, Callable[[], System]] = {
     "rgb": RgbSystem,
     "floodfill": FloodFillSystem,
@@ -40,6 +42,9 @@ def get_system(name: str, bundles: Mapping[str, Path] | None = None, *, sweep: b
     named = {**BUNDLES, **(bundles or {})}
     if name in RIVALS and name not in named:
         return SystemSpec(name, RIVALS[name])
+    if name == "simpleclick" and name not in named:
+        missing = "train it with `gen2seg train simpleclick`, then pass --bundle simpleclick=RUN/weights"
+        return SystemSpec(name, partial(refuse, name, missing), missing)
     if name in SAM_HUB and name not in named:
         return find_sam(name)
     bare = name.removesuffix(REFERENCE_SUFFIX)
@@ -49,13 +54,17 @@ def get_system(name: str, bundles: Mapping[str, Path] | None = None, *, sweep: b
     title = name if path is None or name in named else path.name
     if path is not None and is_sam(path):
         return SystemSpec(title, partial(SamSystem, path))
+    if path is not None and is_simpleclick(path):
+        from .simpleclick import SimpleClickSystem
+
+        return SystemSpec(title, partial(SimpleClickSystem, path))
     if path is not None and (path / "model.safetensors").is_file():
         from gen2seg.evaluation.checkpoints import CheckpointSystem
 
         return SystemSpec(title, partial(CheckpointSystem, path, sweep=sweep))
     if name in named or (path is not None and (path / "bundle.json").is_file()):
         return SystemSpec(title, partial(BundleSystem, path, sweep=sweep))
-    known = ", ".join([*named, *RIVALS, *SAM_HUB])
+    known = ", ".join([*named, *RIVALS, *WEIGHTED])
     raise EvaluationError(f"unknown system {name!r}; known: {known}, or the path of a bundle or checkpoint")
 
 
@@ -71,7 +80,7 @@ def get_systems(
     wanted = [*names, *(name for name in bundles if name not in names)]
     specs = [get_system(name, bundles, sweep=sweep) for name in wanted]
     if not specs:
-        raise EvaluationError(f"no system to evaluate; known: {', '.join([*BUNDLES, *RIVALS, *SAM_HUB])}")
+        raise EvaluationError(f"no system to evaluate; known: {', '.join([*BUNDLES, *RIVALS, *WEIGHTED])}")
     for index, spec in enumerate(specs):
         if spec.name.endswith("-best"):
             raise EvaluationError(f"{spec.name!r} ends in -best, the report's word; rename it: --bundle NAME=PATH")

@@ -224,11 +224,20 @@ def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
 
 def is_sam(folder: Path) -> bool:
     """Whether a folder's config.json is of SAM."""
+    return _read_config(folder).get("model_type") == "sam"
+
+
+def is_simpleclick(folder: Path) -> bool:
+    """Whether a folder's config.json is of SimpleClick; known without PyTorch."""
+    return _read_config(folder).get("backbone") == "simpleclick"
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
     try:
-        config = json.loads((folder / "config.json").read_text())
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and config.get("model_type") == "sam"
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def find_sam(name: str) -> SystemSpec:
@@ -242,8 +251,9 @@ def find_sam(name: str) -> SystemSpec:
     if all(isinstance(path, str) for path in paths):
         return SystemSpec(name, partial(SamSystem, Path(str(paths[0])).parent))
     missing = f"fetch config.json and model.safetensors of {repository}, then pass --bundle {name}=FOLDER"
-    return SystemSpec(name, partial(_refuse, name, missing), missing)
+    return SystemSpec(name, partial(refuse, name, missing), missing)
 
 
-def _refuse(name: str, missing: str) -> Any:
+def refuse(name: str, missing: str) -> Any:
+    """Opens a system that has no weights here: raises EvaluationError."""
     raise EvaluationError(f"{name} has no weights here: {missing}")
