@@ -4,10 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("timm")
-pytest.importorskip("accelerate")
+import torch
 
 from gen2seg.config import (
     ConfigError,
