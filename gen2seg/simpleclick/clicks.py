@@ -37,6 +37,7 @@ def click_loss(
     points: list[list[tuple[float, float]]] = [[] for _ in truth]
     signs: list[list[int]] = [[] for _ in truth]
     before = torch.zeros_like(images[:, :1])
+    clicks = images.new_zeros(len(truth), 3, *size)
     rounds = int(torch.randint(MOST_ROUNDS + 1, (), generator=generator))
     for number in range(rounds + 1):
         found = before[:, 0].cpu().numpy() > 0.5

@@ -165,7 +165,7 @@ class GrabCutSystem(ImageSystem):
         # A square over the whole picture leaves no background to learn from: everything is the object.
         if (seeds == cv2.GC_BGD).any():
             cv2.setRNGSeed(0)  # its k-means draws first centres
-            cv2.grabCut(image, seeds, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
+            cv2.grabCut(image, seeds, (0, 0, 1, 1), np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
         found = ((seeds == cv2.GC_FGD) | (seeds == cv2.GC_PR_FGD)).astype(np.uint8)
         return cv2.resize(found, (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
 

@@ -61,9 +61,10 @@ class SamSystem:
         weights = folder / "model.safetensors"
         if not is_sam(folder) or not weights.is_file():
             raise EvaluationError(f"{folder}: expected SAM's config.json and model.safetensors")
-        model, info = SamModel.from_pretrained(
+        loaded: Any = SamModel.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
+        model, info = loaded
         # The image's positional embedding is shared with the prompt encoder's, and is saved once.
         missing = [key for key in info["missing_keys"] if "positional_embedding" not in key]
         if missing:

@@ -56,7 +56,7 @@ class SimpleClickSystem:
 
         side = self._model.config.size
         small = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
-        scaled = (small.astype(np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)
+        scaled = (small.astype(np.float32) / 255 - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
         tensor = torch.from_numpy(scaled).permute(2, 0, 1)[None].to(self._device)
         return ClickState(tensor, (image.shape[0], image.shape[1]))
 
