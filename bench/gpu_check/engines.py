@@ -15,6 +15,7 @@ from onnx import TensorProto
 
 from bench.gpu_check.checks import Check
 from gen2seg_export.targets.artifact import graph_digest
+from gen2seg_runtime.machine import MACHINE
 
 LIBRARIES = {"tensorrt_rtx": "tensorrt_rtx", "tensorrt": "tensorrt"}
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
@@ -37,6 +38,9 @@ def check_bundle(folder: Path, load: Any = import_module) -> Iterator[Check]:
     """
     for path in sorted((folder / "engines").glob("*.engine")):
         record = json.loads(path.with_suffix(".json").read_text())
+        cards, sms = MACHINE.gpus(), record["made_from"].get("sms")
+        if cards and sms and cards[0].capability not in sms:
+            continue  # for other kinds of card than the one here
         graph = graph_of(folder, record["made_from"]["graph"])
         if graph is None:
             yield Check(f"{path.name}: graphs missing", 1, 0, "the graph that it was made from is not in the bundle")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gen2seg_export.errors import (
+        EngineMissingError,
         ExportError,
         NotAvailableError,
         ParityError,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "UnsupportedBackboneError": "errors",
+    "EngineMissingError": "errors",
     "ExportError": "errors",
     "ExportReport": "pipeline",
     "NotAvailableError": "errors",
@@ -31,6 +33,7 @@ _HOME = {
 }
 
 __all__ = [
+    "EngineMissingError",
     "ExportError",
     "ExportReport",
     "NotAvailableError",

@@ -1,7 +1,7 @@
 """The command line `gen2seg-export`.
 
-Exit codes: 0 written, 1 the bundle fails the gate or no stage gains from int8 (nothing written), 2 bad input,
-130 interrupted.
+Exit codes: 0 written; 1 the bundle fails the gate or no stage gains from int8 (nothing written), or it is written
+without an engine that cannot be built here; 2 bad input; 130 interrupted.
 """
 
 import json
@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from gen2seg_export.errors import ExportError
+from gen2seg_export.errors import EngineMissingError, ExportError
 from gen2seg_export.registry import FAMILIES, TARGETS, get_family
 from gen2seg_export.sizes import pair_sizes
 from gen2seg_runtime.errors import Gen2SegError, NetworkOutputError
@@ -43,6 +43,7 @@ class TargetsType(click.ParamType):
 @click.version_option(package_name="gen2seg")
 @click.option("--backbone", required=True, metavar="NAME", help=f"Which network to export: {', '.join(FAMILIES)}.")
 @click.option("--checkpoint", metavar="DIR_OR_HUB_ID", help="Weights; default: the backbone's published ones.")
+@click.option("--base", metavar="DIR_OR_HUB_ID", help="sd2: has what the checkpoint lacks (VAE, scheduler, text).")
 @click.option("--random-weights", is_flag=True, help="Seeded random weights instead; says 'untrained'.")
 @click.option("--allow-pickle", is_flag=True, help="Read pickled weights, which can run code, for want of others.")
 @click.option("--vae", metavar="full|taesd|DIR", help="sd2, dino-b: the VAE variant.")
@@ -53,7 +54,7 @@ class TargetsType(click.ParamType):
 @click.option(
     "--target", "targets", type=TargetsType(), default="onnx", show_default=True, help=f"Of {', '.join(TARGETS)}."
 )
-@click.option("--turing", is_flag=True, help="tensorrt-rtx: build for compute capability 7.5 in place of 8.0 and up.")
+@click.option("--turing", is_flag=True, help="tensorrt-rtx: one more engine, for compute capability 7.5.")
 @click.option(
     "--height", "heights", type=click.IntRange(1), multiple=True, help="Of a bucket; repeatable, with --width."
 )
@@ -114,22 +115,28 @@ def cli(
 
     from gen2seg_export.pipeline import export_bundle
 
-    with _StageDisplay(console) as display:
-        report = export_bundle(
-            output,
-            backbone=backbone,
-            checkpoint=checkpoint,
-            random_weights=random_weights,
-            precision=asked[0] if asked else "fp32",
-            target_options={"tensorrt-rtx": {"turing": True}} if turing else {},
-            sizes=sizes,
-            settings={key: value for key, value in chosen.items() if value is not None},
-            progress=display.update,
-            **options,
-        )
+    missing: EngineMissingError | None = None
+    try:
+        with _StageDisplay(console) as display:
+            report = export_bundle(
+                output,
+                backbone=backbone,
+                checkpoint=checkpoint,
+                random_weights=random_weights,
+                precision=asked[0] if asked else "fp32",
+                target_options={"tensorrt-rtx": {"turing": True}} if turing else {},
+                sizes=sizes,
+                settings={key: value for key, value in chosen.items() if value is not None},
+                progress=display.update,
+                **options,
+            )
+    except EngineMissingError as error:
+        report, missing = error.report, error
     _show(report, console)
     if as_json:
         click.echo(json.dumps(report.to_json(), allow_nan=False))
+    if missing is not None:
+        raise missing
     return 0
 
 

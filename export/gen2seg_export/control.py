@@ -1,24 +1,26 @@
 """The negative control: a bundle with one wrong weight must not pass the gate that the right one passed."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
 from gen2seg_export.bundle_writer import write_manifest
 from gen2seg_export.cases import Case, References
 from gen2seg_export.external_data import external_files
+from gen2seg_export.ir_weights import ir_weights, perturb_ir_weight
 from gen2seg_export.onnx_graph import large_weights, perturb_weight, save_graph
 from gen2seg_export.parts import link_or_copy
 from gen2seg_export.tolerances import TOLERANCES, stage_tolerance_name
 from gen2seg_runtime.backends import open_backend
 from gen2seg_runtime.bundle import Bundle
-from gen2seg_runtime.difference import difference
+from gen2seg_runtime.difference import stage_difference
 from gen2seg_runtime.errors import NetworkOutputError
-from gen2seg_runtime.manifest import Manifest, PrecisionSpec, StageSpec
+from gen2seg_runtime.manifest import Manifest, StageSpec
 
 # In standard deviations of the tensor's own values. Large for a weight, small for a gate: a transposed or
 # misplaced tensor, the mistake exporters make, is off by about 1.4.
@@ -58,59 +60,76 @@ def negative_control(
     work: Path,
     case: Case,
     references: References,
-    float32: Mapping[str, Path],
     threads: int | None = None,
 ) -> ControlReport:
     """Perturb the first large weight of the first stage and the last one of the last, each in a bundle of its own.
 
-    Not one in between: a network may make so little use of a deep layer that noise on it changes less than
-    the order of sums does, and that is no fault of the gate. Only the stage with the fault is run, on what the
-    PyTorch network gives it. The bundle for it shares every file with the right one but the graph, into which the
-    perturbed tensor goes: weights of gigabytes are neither copied nor changed.
+    What is perturbed is what "auto" runs here: the IR's weights where the stage prefers OpenVINO and has IR, else the
+    graph's. Not a weight in between: a network may make so little use of a deep layer that noise on it changes less
+    than the order of sums does, and that is no fault of the gate. Only the stage with the fault is run, on what the
+    PyTorch network gives it. A bundle for it shares every file with the right one but the one with the fault: the
+    graph, into which the perturbed tensor goes, or a copy of the IR's weights.
 
     Args:
         root: the right bundle.
         manifest: its manifest, with the file records.
         work: a folder on the same file system for the wrong ones.
         case: the input.
-        float32: stage -> its float32 graph, which is perturbed in place of a bundle's graph in bfloat16: nothing
-            runs that from a graph and weights apart. The limits are those of the stage all the same.
     """
     ends = ((manifest.chain[0], 0), (manifest.chain[-1], -1))
     perturbed, unseen = [], []
     for stage, place in ends:
-        narrow = stage.precision.compute == "bfloat16"
-        graph = float32[stage.name] if narrow else root / stage.path
-        model = onnx.load(graph, load_external_data=False)
-        names = large_weights(model)
-        label = f"{stage.name}: {names[place]}" if names else ""
-        if not names or label in perturbed:
-            continue
-        perturbed.append(label)
-        outside = external_files(model)
-        perturb_weight(model, names[place], STRENGTH, graph.parent)
+        plant = _plant_in_ir if stage.backend == "openvino" and "openvino" in stage.artifacts else _plant_in_graph
         wrong = work / "control"
         shutil.rmtree(wrong, ignore_errors=True)
         try:
-            lone = replace(stage, path=graph.name, artifacts={}, facts={}, backend=None)
-            lone = replace(lone, precision=PrecisionSpec()) if narrow else lone
-            _write_wrong(wrong, manifest, lone, model, [graph.parent / name for name in outside])
-            del model
-            if _passes(wrong, stage, case, references, threads):
+            wrong.mkdir()
+            name, lone = plant(root, wrong, stage, place)
+            label = f"{stage.name}: {name}"
+            if not name or label in perturbed:
+                continue
+            perturbed.append(label)
+            _write_manifest(wrong, manifest, lone)
+            if _passes(wrong, stage, case, references, threads, manifest.weights.state == "trained"):
                 unseen.append(label)
         finally:
             shutil.rmtree(wrong, ignore_errors=True)
     return ControlReport(tuple(perturbed), tuple(unseen))
 
 
-def _write_wrong(
-    wrong: Path, manifest: Manifest, stage: StageSpec, model: onnx.ModelProto, outside: Sequence[Path]
-) -> None:
-    """A bundle of the one stage, its graph changed; artifacts, which were made from the right graph, stay behind."""
-    wrong.mkdir()
-    for path in outside:
-        link_or_copy(path, wrong / path.name)
+def _plant_in_graph(root: Path, wrong: Path, stage: StageSpec, place: int) -> tuple[str, StageSpec]:
+    """The stage's graph with one weight perturbed: (its name, "" if there is none; the stage alone)."""
+    model = onnx.load(root / stage.path, load_external_data=False)
+    names = large_weights(model)
+    lone = replace(stage, artifacts={}, facts={}, backend=None)
+    if not names:
+        return "", lone
+    outside = external_files(model)
+    perturb_weight(model, names[place], STRENGTH, root)
+    for name in outside:
+        link_or_copy(root / name, wrong / name)
     save_graph(model, wrong / stage.path)
+    return names[place], lone
+
+
+def _plant_in_ir(root: Path, wrong: Path, stage: StageSpec, place: int) -> tuple[str, StageSpec]:
+    """As `_plant_in_graph`, in the IR; the graph itself stays as it is."""
+    xml, binary = (next(p for p in stage.artifacts["openvino"] if p.endswith(end)) for end in (".xml", ".bin"))
+    weights = ir_weights(root / xml)
+    kept = {"openvino": stage.facts.get("openvino", {})}
+    lone = replace(stage, artifacts={"openvino": (xml, binary)}, facts=kept)
+    if not weights:
+        return "", lone
+    beside = external_files(onnx.load(root / stage.path, load_external_data=False))
+    for name in (stage.path, xml, *beside):
+        link_or_copy(root / name, wrong / name)
+    shutil.copyfile(root / binary, wrong / binary)
+    perturb_ir_weight(wrong / binary, weights[place], STRENGTH)
+    return f"{weights[place].name} ({weights[place].element})", lone
+
+
+def _write_manifest(wrong: Path, manifest: Manifest, stage: StageSpec) -> None:
+    """The manifest of a bundle of the one stage."""
     changed = replace(
         manifest,
         model=replace(manifest.model, path=stage.path),
@@ -123,7 +142,9 @@ def _write_wrong(
     write_manifest(wrong, changed, [])
 
 
-def _passes(wrong: Path, stage: StageSpec, case: Case, references: References, threads: int | None) -> bool:
+def _passes(
+    wrong: Path, stage: StageSpec, case: Case, references: References, threads: int | None, trained: bool
+) -> bool:
     chain = open_backend(Bundle.open(wrong), "auto", threads)
     expected = references.stages(case)
     names = list(expected)
@@ -134,7 +155,8 @@ def _passes(wrong: Path, stage: StageSpec, case: Case, references: References, t
         return False
     wanted = expected[stage.name]
     row = TOLERANCES[stage_tolerance_name(stage, stage.backend or chain.name)]
-    return not row.stage_failures(stage.name, difference(got, wanted), float(wanted.max() - wanted.min()))
+    found = stage_difference(got, wanted, trained)
+    return not row.stage_failures(stage.name, found, float(np.ptp(wanted)))
 
 
 def control_case(cases: Sequence[Case]) -> Case:

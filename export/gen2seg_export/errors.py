@@ -7,6 +7,7 @@ from gen2seg_runtime.errors import Gen2SegError
 if TYPE_CHECKING:
     from gen2seg_export.control import ControlReport
     from gen2seg_export.parity import ParityReport
+    from gen2seg_export.pipeline import ExportReport
 
 
 class ExportError(Gen2SegError, ValueError):
@@ -40,3 +41,17 @@ class ParityError(ExportError):
         super().__init__(message)
         self.parity = parity
         self.control = control
+
+
+class EngineMissingError(ExportError, OSError):
+    """The bundle is written and verified, but without engines that were asked for: they cannot be built here.
+
+    Attributes:
+        report: of the bundle that was written, with the command for the device in a script beside each engine's place.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, report: "ExportReport") -> None:
+        super().__init__(message)
+        self.report = report

@@ -18,6 +18,7 @@ class Stage:
         module: specialised, float32, in eval mode, on the CPU; one tensor (N, C, H, W) in, one out.
         in_channels, out_channels: of these tensors.
         in_scale, out_scale: the picture's side over the tensor's (8 for latents).
+        free_least: where any size may come, what the tracer is told of the sides: no fewer than this many strides.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Stage:
     out_channels: int = 3
     in_scale: int = 1
     out_scale: int = 1
+    free_least: int = 1
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,6 @@ class ExportModel:
         folded: constants that the specialisation folded in (timestep, tokens, scaling factor, ...), as JSON.
         before, after: the cost of the reference's networks and of the chain.
         warnings: what the user should be told.
-        free_stride: what the sides must be multiples of where any size may come; None: the padding's own multiple.
     """
 
     backbone: str
@@ -67,4 +68,3 @@ class ExportModel:
     before: Cost | None = None
     after: Cost | None = None
     warnings: tuple[str, ...] = ()
-    free_stride: int | None = None

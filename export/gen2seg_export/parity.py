@@ -18,13 +18,14 @@ from gen2seg_export.errors import ExportError
 from gen2seg_export.tolerances import carried, loosest, stage_tolerance_name
 from gen2seg_runtime.backends import open_backend
 from gen2seg_runtime.bundle import Bundle
-from gen2seg_runtime.difference import Difference, difference
+from gen2seg_runtime.difference import Difference, difference, stage_difference
 from gen2seg_runtime.encoding import Encoding
 from gen2seg_runtime.errors import NetworkOutputError
 from gen2seg_runtime.mask_agreement import click_grid, mask_ious
 from gen2seg_runtime.segmenter import Segmenter
 
 COLOR_PEAK = 255.0
+PAINTING = 1  # colour units: a value beside a whole number may be truncated to either side
 KERNEL_PIXELS = 2e-5  # share of pixels in which the two forms of the prompt kernel may differ
 
 
@@ -39,6 +40,7 @@ class CaseReport:
     colors: Difference | None = None
     mask_iou: float | None = None
     mask_iou_lowest: float | None = None
+    painting: int | None = None  # largest difference of the colours to those that plain code makes of the same output
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class Gate:
 
     tolerances: Mapping[str, str]
     gate_masks: bool
+    trained: bool = True
     failures: list[str] = field(default_factory=list)
 
     def judge(self, case: CaseReport, spans: Mapping[str, float]) -> None:
@@ -127,8 +130,12 @@ class Gate:
         for name, found in case.stages.items():
             self.failures += limits[name].stage_failures(f"{case.name}, stage {name}", found, spans[name])
         last = limits[list(limits)[-1]]
-        if case.colors is not None:
+        if case.colors is not None and self.trained:
             self.failures += last.color_failures(case.name, case.colors)
+        elif case.colors is not None:
+            self.failures += last.untrained_failures(case.name, list(case.stages.values())[-1])
+        if case.painting is not None and case.painting > PAINTING:
+            self.failures.append(f"{case.name} colours: {case.painting} from those of the bundle's own raw output")
         if self.gate_masks and case.mask_iou is not None and not case.mask_iou >= last.mask_iou:
             self.failures.append(f"{case.name}: mean mask IoU {case.mask_iou:.4g} is below {last.mask_iou:g}")
 
@@ -167,7 +174,8 @@ def verify_bundle(
     # Reference prompting cuts relative to the closest colour, and on untrained colours every cut is
     # arbitrary: there masks may flip although the colours agree, so they are reported and not judged.
     trained = manifest.weights.state == "trained"
-    gate = Gate(tolerances, trained and (mode == "metric" or rows == ["float32"] * len(rows)))
+    gate_masks = trained and (mode == "metric" or rows == ["float32"] * len(rows))
+    gate = Gate(tolerances, gate_masks, trained)
     reports = []
     kernel_pixels = None
     for case in cases:
@@ -175,7 +183,7 @@ def verify_bundle(
             progress(case.name)
         expected = references.stages(case)
         try:
-            report, encoding = _compare(segmenter, chain.run_stages, case, expected, references)
+            report, encoding = _compare(segmenter, chain.run_stages, case, expected, references, trained)
         except NetworkOutputError as error:
             gate.failures.append(f"{case.name}: {error}")
             continue
@@ -196,30 +204,35 @@ def _compare(
     case: Case,
     expected: Mapping[str, np.ndarray],
     references: References,
+    trained: bool,
 ) -> tuple[CaseReport, Encoding | None]:
     shape = (case.x.shape[0], *case.x.shape[2:])
     if case.image is None:
-        return CaseReport(case.name, case.kind, shape, _stage_differences(run_stages(case.x), expected, case)), None
+        stages = _stage_differences(run_stages(case.x), expected, case, trained)
+        return CaseReport(case.name, case.kind, shape, stages), None
     got, encoding = segmenter.encode_with_stages(case.image)
-    stages = _stage_differences(got, expected, case)
+    stages = _stage_differences(got, expected, case, trained)
     colors = references.colors(case)
     if encoding.colors.shape != colors.shape:
         raise ExportError(f"{case.name}: colours {encoding.colors.shape}, expected {colors.shape}")
     ious = mask_ious(encoding, colors)
     # Under one colour unit of spread the picture is flat, and relative figures would mean nothing.
     found = difference(encoding.colors, colors, COLOR_PEAK, least_spread=1.0)
-    return CaseReport(case.name, case.kind, shape, stages, found, float(np.mean(ious)), min(ious)), encoding
+    plain = references.paint(case, list(got.values())[-1])
+    painting = int(np.abs(encoding.colors.astype(np.int16) - plain).max())
+    iou = float(np.mean(ious))
+    return CaseReport(case.name, case.kind, shape, stages, found, iou, min(ious), painting), encoding
 
 
 def _stage_differences(
-    got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], case: Case
+    got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], case: Case, trained: bool
 ) -> dict[str, Difference]:
     if list(got) != list(expected):
         raise ExportError(f"the bundle has stages {list(got)}, its reference {list(expected)}")
     for name, value in got.items():
         if value.shape != expected[name].shape:
             raise ExportError(f"{case.name}: stage {name!r} gives {value.shape}, expected {expected[name].shape}")
-    return {name: difference(value, expected[name]) for name, value in got.items()}
+    return {name: stage_difference(value, expected[name], trained) for name, value in got.items()}
 
 
 def _kernel_difference(encoding: Encoding) -> float:

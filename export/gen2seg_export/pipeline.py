@@ -10,7 +10,7 @@ from typing import Any
 from gen2seg_export.bundle_writer import bundle_bytes, cost_json, draft_manifest, package_versions, write_manifest
 from gen2seg_export.cases import Case, References, calibration_cases, picture_folder, plan_cases
 from gen2seg_export.control import ControlReport, control_case, negative_control
-from gen2seg_export.errors import ExportError, ParityError
+from gen2seg_export.errors import EngineMissingError, ExportError, ParityError
 from gen2seg_export.goldens import limited_goldens, write_goldens
 from gen2seg_export.graph_check import check_float32_graph
 from gen2seg_export.kernels import add_kernels
@@ -92,6 +92,7 @@ def export_bundle(
     *,
     backbone: str = "tiny",
     checkpoint: str | os.PathLike[str] | None = None,
+    base: str | os.PathLike[str] | None = None,
     random_weights: bool = False,
     architecture: Mapping[str, Any] | None = None,
     allow_pickle: bool = False,
@@ -120,6 +121,7 @@ def export_bundle(
         output: the bundle's folder; its parent must exist.
         backbone: which network, a key of `registry.FAMILIES`.
         checkpoint: a folder or a hub id; None takes the backbone's published weights where there are some.
+        base: sd2: a folder or hub id that gives the parts which the checkpoint lacks.
         random_weights: seeded random weights; the bundle then says "untrained".
         architecture: settings of the network for random weights (a checkpoint brings its own).
         allow_pickle: read pickled weights where there are no safetensors.
@@ -148,6 +150,8 @@ def export_bundle(
         ExportError: contradicting arguments, a network that cannot be exported, a bundle above `max_bytes`.
         ParityError: the bundle or the negative control fails the gate and `force` is off; no bundle then.
         OutputExistsError, OutputError: `output` exists, or cannot be written.
+        EngineMissingError: an engine for the target "tensorrt" cannot be built here. The bundle is written all the
+            same, verified, with the command for the device in `engines/STAGE.trtexec.sh`.
     """
     tell = progress or (lambda _step, _detail: None)
     family = get_family(backbone)
@@ -157,6 +161,7 @@ def export_bundle(
     model = open_model(
         backbone,
         checkpoint=checkpoint,
+        base=base,
         random_weights=random_weights,
         architecture=architecture,
         allow_pickle=allow_pickle,
@@ -166,7 +171,7 @@ def export_bundle(
         sizes=tuple(sizes) if sizes or dynamic else None,
         settings=settings or None,
     )
-    model = replace(model, input=settle_input(model.input, sizes, dynamic, model.free_stride))
+    model = replace(model, input=settle_input(model.input, sizes, dynamic))
     cases = plan_cases(model.input, model.after, picture_folder(images), max_images)
     job = _Job(Parts(target), tell, threads, max_bytes)
     with job.parts.hold():
@@ -183,8 +188,7 @@ def export_bundle(
         _check_size(root, max_bytes)
         reports = _verify(job, root, cases, references)
         tell("control", "perturbed weights must fail")
-        float32 = {plan.name: graph for plan, graph in zip(plans, graphs, strict=True)}
-        control = negative_control(root, manifest, job.parts.root, control_case(cases), references, float32, threads)
+        control = negative_control(root, manifest, job.parts.root, control_case(cases), references, threads)
         problems += [failure for report in reports for failure in report.failures]
         problems += control.failures
         forced = _gate(problems, reports[0], control, force)
@@ -202,12 +206,21 @@ def export_bundle(
             },
             resources={**measure_resources(root, threads), "cost": cost_json(model)},
         )
-        manifest = _finish(root, manifest, limited_goldens(goldens, reports))
+        trained = manifest.weights.state == "trained"
+        manifest = _finish(root, manifest, limited_goldens(goldens, reports, trained))
         size = _check_size(root, max_bytes)
         tell("publish", str(output))
         publish_directory(root, target, overwrite)
         job.parts.remove()
-    return ExportReport(Path(output), size, manifest, reports[0], tuple(reports[1:]), control, forced, tuple(notes))
+    report = ExportReport(Path(output), size, manifest, reports[0], tuple(reports[1:]), control, forced, tuple(notes))
+    missing = [reason for stage in stages for reason in stage.missing]
+    if missing:
+        raise EngineMissingError(
+            f"{output} is written and verified, but without {len(missing)} of the engines asked for: "
+            f"{'; '.join(missing)} (also in {output}/engines/*.trtexec.sh)",
+            report,
+        )
+    return report
 
 
 def _refer(
@@ -232,8 +245,8 @@ def _refer(
     made_by = [package_versions(), code_digest()]
     key = digest_json([model.backbone, model.weights.sha256, [plan.digest for plan in plans], made_by])
     references = References(job.parts.root / "references", key, model.output)
-    measured = precision == "int8" or is_typed(precision, targets)
-    calibration = calibration_cases(model.input, model.after) if measured else []
+    measured = precision == "int8" or is_typed(precision, targets) or "openvino" in targets
+    calibration = calibration_cases(model.input, model.after, precision) if measured else []
     references.compute([*cases, *calibration], model.reference, lambda case: job.tell("reference", case))
     name = digest_json([references.digest(case) for case in calibration])
     return [replace(plan, calibration=name) for plan in plans], references, calibration

@@ -58,8 +58,8 @@ def open_model(backbone: str, **options: Any) -> "ExportModel":
 
     Args:
         backbone: a key of `FAMILIES`.
-        options: `checkpoint`, `random_weights`, `architecture`, `allow_pickle`, `vae`, `text_embedding`, `sizes`,
-            `settings`; what is None is left to the opener.
+        options: `checkpoint`, `base`, `random_weights`, `architecture`, `allow_pickle`, `vae`, `text_embedding`,
+            `sizes`, `settings`; what is None is left to the opener.
     Raises:
         ExportError: an option that this backbone does not take, set to something.
         CheckpointError: see the opener.

@@ -34,7 +34,8 @@ _VERIFICATION_SCENES = (
     (5, 512, (40, 512)),
 )
 _GOLDEN_SCENES = ((101, 160, (160, 160)), (102, 224, (168, 224)))
-_CALIBRATION_SCENES = tuple((300 + i, side, (side * 3 // 4, side)) for i, side in enumerate((640, 512, 384, 768)))
+_CALIBRATION_SIDES = (640, 512, 384, 768, 320, 448, 576, 224, 704, 256)
+_CALIBRATION_SCENES = tuple((300 + i, side, (side * 3 // 4, side)) for i, side in enumerate(_CALIBRATION_SIDES))
 
 
 def verification_scenes() -> list[Sample]:

@@ -21,16 +21,13 @@ def pair_sizes(heights: Sequence[int], widths: Sequence[int]) -> tuple[tuple[int
     return sizes
 
 
-def settle_input(
-    spec: InputSpec, sizes: Sequence[tuple[int, int]], dynamic: bool, free_stride: int | None = None
-) -> InputSpec:
+def settle_input(spec: InputSpec, sizes: Sequence[tuple[int, int]], dynamic: bool) -> InputSpec:
     """The manifest's input for the sizes that were asked for.
 
     Args:
         spec: as the backbone says it: its own sizes.
         sizes: buckets that pictures are fitted into; empty leaves the backbone's own.
         dynamic: any size, by the longer side, in place of buckets.
-        free_stride: what sides are padded to where any size may come; None: as `spec` says.
     Raises:
         ExportError: both were asked for, a size is no multiple of the stride, or the network takes one size only.
     """
@@ -45,8 +42,7 @@ def settle_input(
         size = spec.resize.size
         least = spec.resize.enlarge_below if spec.resize.rule == "longest_side" else size
         resize = replace(spec.resize, rule="longest_side", enlarge_below=least)
-        pad = replace(spec.pad, multiple=free_stride or spec.pad.multiple)
-        return replace(spec, resize=resize, pad=pad, dynamic=True, buckets=())
+        return replace(spec, resize=resize, dynamic=True, buckets=())
     multiple = spec.pad.multiple
     if any(side < 1 or side % multiple for size in sizes for side in size):
         raise ExportError(f"height and width must be positive multiples of {multiple}, got {_named(sizes)}")

@@ -23,8 +23,11 @@ from gen2seg_export.onnx_graph import GraphSpec, check_graph, data_name, save_gr
 from gen2seg_export.parts import Parts, link_or_copy
 from gen2seg_export.precision.pairwise import pairwise_norms
 from gen2seg_export.registry import GPU_TARGETS, load_part
+from gen2seg_export.targets.child import run_in_child
+from gen2seg_export.tolerances import TOLERANCES, tolerance_name
 from gen2seg_runtime.manifest import InputSpec, PrecisionSpec, StageSpec
 
+CHOOSER = "gen2seg_export.targets.cpu_choice:measure_candidates"
 Tell = Callable[[str], None]
 
 
@@ -68,11 +71,16 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class StageFiles:
-    """A finished stage: its record for the manifest, and path in the bundle -> file in the work folder."""
+    """A finished stage: its record for the manifest, and path in the bundle -> file in the work folder.
+
+    Attributes:
+        missing: for each engine that cannot be built here: why, and the command that builds it on the device.
+    """
 
     spec: StageSpec
     files: Mapping[str, Path]
     notes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 def plan_stage(
@@ -99,7 +107,7 @@ def plan_stage(
         channels=stage.in_channels,
         stride=stride,
         size=sizes[0] if len(sizes) == 1 and not spec.dynamic else None,
-        least=min(sides) // stride if sides else 1,
+        least=min(sides) // stride if sides else stage.free_least,
     )
     shapes = tuple((1, stage.in_channels, *size) for size in sizes)
     file = "model.onnx" if first and last else f"{stage.name}.onnx"
@@ -180,6 +188,7 @@ def finish_stage(
         files[graph.name] = onnxruntime_form(graph)
     artifacts: dict[str, tuple[str, ...]] = {}
     facts: dict[str, Any] = {}
+    missing: list[str] = []
     for target in plan.targets:
         if target == "onnx":
             continue
@@ -194,6 +203,15 @@ def finish_stage(
         if made["facts"]:
             facts[backend] = made["facts"]
         notes += made["notes"]
+        missing += made.get("missing", [])
+    preferred = "onnxruntime" if plan.precision != "fp32" or artifacts else None
+    if plan.precision == "int8":
+        preferred = "openvino"  # it is that or refused
+    elif "openvino" in artifacts:
+        xml = next(files[path] for path in artifacts["openvino"] if path.endswith(".xml"))
+        chosen = _cpu_choice(parts, plan, files[narrow.name], xml, precision, calibration, tell)
+        preferred, hint = chosen["backend"], chosen["hint"]
+        facts["openvino"] = {**facts["openvino"], "inference_precision": hint, "chosen": chosen}
     spec = StageSpec(
         name=plan.name,
         path=narrow.name,
@@ -202,16 +220,42 @@ def finish_stage(
         precision=precision,
         artifacts=artifacts,
         facts=facts,
-        backend=_preferred(plan, artifacts),
+        backend=preferred,
     )
-    return StageFiles(spec, files, notes=tuple(notes))
+    return StageFiles(spec, files, tuple(notes), tuple(missing))
 
 
-def _preferred(plan: StagePlan, artifacts: Mapping[str, Any]) -> str | None:
-    if plan.precision == "fp32" and not artifacts:
-        return None
-    targets = ("onnx", *(("openvino",) if "openvino" in artifacts else ()))
-    return load_part("gen2seg_export.precision").preferred_backend(plan.precision, targets)
+def _cpu_choice(
+    parts: Parts,
+    plan: StagePlan,
+    graph: Path,
+    xml: Path,
+    precision: PrecisionSpec,
+    calibration: Callable[[], Sequence[np.ndarray]],
+    tell: Tell,
+) -> dict[str, Any]:
+    """Backend and precision hint that run this stage best here, with the figures that say so."""
+    row = TOLERANCES[tolerance_name(precision)]
+    least_psnr = max(row.stage_psnr, row.color_psnr)
+
+    def make(root: Path) -> Mapping[str, Any]:
+        sample = root / "sample.npy"
+        np.save(sample, calibration()[0], allow_pickle=False)
+        job = {
+            "xml": str(xml),
+            "graph": str(graph),
+            "bfloat16": precision.compute == "bfloat16",
+            "sample": str(sample),
+            "least_psnr": least_psnr,
+        }
+        try:
+            return run_in_child(CHOOSER, job, tell)
+        finally:
+            sample.unlink()
+
+    key = {**plan.graph_key, "precision": plan.precision, "targets": plan.targets, "calibration": plan.calibration}
+    _, facts, _ = parts.part(f"{plan.name}.{plan.precision}.choice", key, make)
+    return facts
 
 
 def is_typed(precision: str, targets: Sequence[str]) -> bool:
@@ -292,7 +336,8 @@ def _built(
                 "paths": [path.name for path in error.paths],
                 "opens": False,
                 "facts": {},
-                "notes": [f"{plan.name}: {error}"],
+                "notes": [],
+                "missing": [str(error)],
             }
         return {
             "paths": [path.relative_to(root).as_posix() for path in artifact.paths],

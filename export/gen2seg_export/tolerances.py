@@ -16,6 +16,7 @@ class Tolerance:
     PSNR's peak); `relative` is the root mean square difference over the standard deviation of what is expected:
     unlike the others it sees a wrong weight also in a network whose output hardly varies. Colours count in 0..255.
     The limits are for one network on exact input; `carried` gives those behind several.
+    What is different for random weights is said at `stage_difference` (of the runtime) and `untrained_failures`.
     """
 
     stage_max: float
@@ -45,6 +46,18 @@ class Tolerance:
 
     def color_failures(self, what: str, found: Difference) -> list[str]:
         return _failures(f"{what} colours", found, self.color_mean, self.color_relative, self.color_psnr)
+
+    def untrained_failures(self, what: str, raw: Difference) -> list[str]:
+        """What stands for `color_failures` where the weights are random: `raw` is the last stage's difference.
+
+        Colours are the raw output stretched between its smallest and largest value of the picture. Random weights
+        leave nearly all values in a sliver of that range, so that the rounding of one single value, the extreme one,
+        moves the colours of all. With the extremes of both sides the same, the PSNR of colours is that of the raw
+        output over its range: that one has to reach what is promised for colours.
+        """
+        if raw.psnr >= self.color_psnr:
+            return []
+        return [f"{what}: PSNR {raw.psnr:.4g} dB of the raw colours over their range is below {self.color_psnr:g}"]
 
 
 def _failures(what: str, found: Difference, mean: float, relative: float, psnr: float) -> list[str]:

@@ -32,8 +32,21 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     type=click.Path(path_type=Path),
     envvar="GEN2SEG_DATA",
     required=True,
-    help="Folder of sets: <set>/images, <set>/instances and perhaps <set>/edges; or COCO val2017 (also as <set>_exc) "
-    "or BSDS500 as published. [env: GEN2SEG_DATA]",
+    help="Folder of sets: <set>/images, <set>/instances and perhaps <set>/edges; or as published COCO val2017 (also as "
+    "<set>_exc), BSDS500, DRAM, EgoHOS, iShape, PIDray. [env: GEN2SEG_DATA]",
+)
+@click.option(
+    "--table",
+    type=click.Choice(["1", "2", "3", "4", "5", "6", "7", "figure-6"]),
+    help="One table or figure of the paper: its protocol, sets and rows, where other options do not say otherwise. "
+    "Rows are looked for in --runs; those without weights are listed as not run. Default: all of the systems' figures.",
+)
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder of training runs and bundles, for the rows of --table.",
 )
 @click.option(
     "--system",
@@ -57,7 +70,7 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
 @click.option("--limit", type=click.IntRange(1), help="At most so many images a set.")
 @click.option("--max-instances", type=click.IntRange(1), help="At most so many clicks an image, chosen by --seed.")
 @click.option(
-    "--clicks", type=click.IntRange(1), default=1, show_default=True, help="Clicks on every instance, one by one."
+    "--clicks", type=click.IntRange(1), help="Clicks on every instance, one by one. Default: 9, or the table's."
 )
 @click.option(
     "--centre",
@@ -71,62 +84,129 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     metavar="NAMES",
     callback=_split,
     help="Also judge every system on distorted pictures: all, or some of solarise, contrast-2.0, contrast-0.5, grey, "
-    "hue+0.3, hue-0.3; separated by commas.",
+    "hue+0.3, hue-0.3; or none; separated by commas. Default: the table's, or all, for systems with learned weights.",
 )
+@click.option("--edges-only", is_flag=True, help="No clicks: edges alone.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of clicks and the bootstrap.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--engine",
+    type=click.Choice(["processes", "ray"]),
+    default="processes",
+    show_default=True,
+    help="ray: a task an image on the cluster that RAY_ADDRESS names, or on one of --jobs CPUs that is started here.",
+)
 @click.option(
     "--resume", is_flag=True, help="Take over what a run into the same folder, killed or not, has reached (cache/)."
 )
 @click.option("--sweep", is_flag=True, help="Bundles also try other colour distances (column NAME-best).")
 @click.option("--gallery", type=click.IntRange(0), default=4, show_default=True, help="Images a contact sheet.")
+@click.option(
+    "--readme",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also put the tables between the markers of this file.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder.")
 @json_option
 def command(
     data: Path,
+    table: str | None,
+    runs: Path,
     systems: tuple[str, ...] | None,
     bundles: dict[str, Path],
     sets: tuple[str, ...] | None,
     limit: int | None,
     max_instances: int | None,
-    clicks: int,
+    clicks: int | None,
     centre: str,
     distort: tuple[str, ...] | None,
+    edges_only: bool,
     seed: int,
     jobs: int,
+    engine: str,
     resume: bool,
     sweep: bool,
     gallery: int,
+    readme: Path | None,
     output: Path,
     as_json: bool,
 ) -> int:
-    """Accuracy on a folder of labelled sets: a click at each instance's centre, mean IoU over instances.
+    """Accuracy on a folder of labelled sets, by the paper's protocols.
 
-    Writes evaluation.json, evaluation.md, charts and one contact sheet a set. Rivals get their best setting of each
-    set. Sets with edges also give ODS, OIS and AP, beside Sobel on the image.
+    A click at each instance's centre and up to eight more where something is missing, mean IoU over instances; the
+    first click on distorted pictures; ODS, OIS and AP of edges on sets that have some, beside Sobel on the image.
+    Rivals get their best setting of each set. Writes evaluation.json, evaluation.md, charts and contact sheets.
 
     \b
     Examples:
-      gen2seg evaluate --data data --system tiny,rgb,floodfill,felzenszwalb -o reports/evaluation
-      gen2seg evaluate --data data --system tiny,floodfill --clicks 9 --distort all -o reports/clicks
-      gen2seg evaluate --data data --bundle new=build/tiny --sets dsb2018,bsds500 --limit 20 --jobs 2 -o out
+      gen2seg evaluate --data data --system tiny,sobel,floodfill,felzenszwalb -o reports/evaluation
+      gen2seg evaluate --data data --table 4 --runs runs -o reports/table-4
+      gen2seg evaluate --data data --bundle new=build/tiny --sets dsb2018 --clicks 1 --distort none --jobs 2 -o out
     """
     from gen2seg.evaluation.distortions import with_distortions
+    from gen2seg.evaluation.presets import PRESETS, choose_sets, find_systems
+    from gen2seg.evaluation.readme import accuracy_section, read_with_markers, write_section
     from gen2seg.evaluation.report import summarize, to_document, to_markdown, write_report
     from gen2seg.evaluation.run import EvaluationConfig, evaluate
     from gen2seg.evaluation.systems import BUNDLES, RIVALS, get_systems
 
-    if systems is None:
-        systems = ("rgb", "floodfill") if bundles else (*BUNDLES, *RIVALS)
+    if readme is not None:
+        read_with_markers(readme)  # before hours of work
+    if table is None:
+        if systems is None:
+            systems = ("rgb", "floodfill") if bundles else (*BUNDLES, *RIVALS)
+        specs = get_systems(systems, bundles, sweep=sweep)
+        clicks, masks = clicks or 9, not edges_only
+    else:
+        preset = PRESETS[table]
+        sets = sets or choose_sets(preset, data)
+        specs = find_systems(systems or preset.systems, runs, bundles, sweep=sweep)
+        clicks, masks = clicks or preset.clicks, preset.masks and not edges_only
+        distort = preset.distort if distort is None else distort
+    learned = [spec for spec in specs if spec.learned]
+    distorted = learned if distort is None else specs
+    names = ("all",) if distort is None else tuple(name for name in distort if name != "none")
+    specs += with_distortions(distorted, names if masks else ())[len(distorted) :]
     config = EvaluationConfig(
-        data, sets, limit, max_instances, jobs, seed, gallery, clicks, centre, output / "cache", resume
+        data.resolve(),  # Ray's workers are somewhere else
+        sets,
+        limit,
+        max_instances,
+        jobs,
+        seed,
+        gallery if masks else 0,
+        clicks,
+        centre,
+        output.resolve() / "cache",
+        resume,
+        engine,
+        masks,
     )
-    specs = with_distortions(get_systems(systems, bundles, sweep=sweep), distort or ())
     with open_progress() as progress:
         bar = progress.add_task("evaluate", total=None)
-        evaluation = evaluate(config, specs, lambda done, total: progress.update(bar, completed=done, total=total))
+
+        def show(done: int, total: int) -> None:
+            progress.update(bar, completed=done, total=total)
+
+        evaluation = evaluate(config, specs, show)
     report = summarize(evaluation)
-    for path in write_report(report, output):
+    for path in write_report(report, output, specs):
         human_console(as_json=True).print(str(path), soft_wrap=True, highlight=False)
+    if readme is not None:
+        write_section(readme, accuracy_section(report, _as_typed(click.get_current_context())))
     emit(to_document(report), to_markdown(report), as_json)
     return 0
+
+
+def _as_typed(context: click.Context) -> str:
+    """The command with the options that decide its figures; where the data lie is left to the reader."""
+    parts = ['gen2seg evaluate --data "$GEN2SEG_DATA"']
+    for name in ("table", "systems", "sets", "limit", "max_instances", "clicks", "centre", "distort", "seed"):
+        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        value = context.params[name]
+        if given and value is not None:
+            option = {"systems": "system"}.get(name, name).replace("_", "-")
+            parts.append(f"--{option} {','.join(value) if isinstance(value, tuple) else value}")
+    parts += [f"--bundle {name}=PATH" for name in context.params["bundles"]]
+    parts += [f"--{name.replace('_', '-')}" for name in ("edges_only", "sweep") if context.params[name]]
+    return " ".join(parts)

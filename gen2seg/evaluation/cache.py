@@ -21,7 +21,7 @@ from gen2seg.folders import make_folder
 from gen2seg_runtime.files import atomic_write
 
 # To be raised with every change of what a click, a score or an edge count is.
-PROTOCOL = 2
+PROTOCOL = 3
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,15 @@ class Outcome:
 
     Attributes:
         ious: float64 [S, N, C], see run.ImageResult.
+        seconds: float64 [2, S]: at each setting how long the image's preparation took, and the median first click
+            after it; NaN without clicks.
         edges: counts, or None where no edges were judged.
         colors: uint8 [h, w, 3], tile for the contact sheet; None where not shown, or the system has none.
         masks: int32 [S, h, w], tiles, see gallery.GalleryRow; None where not shown.
     """
 
     ious: np.ndarray
+    seconds: np.ndarray
     edges: EdgeCounts | None = None
     colors: np.ndarray | None = None
     masks: np.ndarray | None = None
@@ -43,19 +46,28 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Cache:
-    """A folder of outcomes; with folder None it keeps nothing, without `reads` it is written only."""
+    """A folder of outcomes.
+
+    Attributes:
+        folder: None keeps nothing.
+        reads: whether outcomes of other runs are taken; else only those of this one, which a worker left that died.
+        run: names this run.
+    """
 
     folder: Path | None
     reads: bool = True
+    run: str = ""
 
     def load(self, key: str) -> Outcome | None:
         """The outcome under a key; None if there is none, or its file is damaged (it is then made anew)."""
-        if self.folder is None or not self.reads:
+        if self.folder is None:
             return None
         try:
             with np.load(self._path(key), allow_pickle=False) as parts:
+                if not self.reads and (not self.run or str(parts["run"]) != self.run):
+                    return None
                 edges = EdgeCounts(*parts["edges"]) if "edges" in parts else None
-                return Outcome(parts["ious"], edges, parts.get("colors"), parts.get("masks"))
+                return Outcome(parts["ious"], parts["seconds"], edges, parts.get("colors"), parts.get("masks"))
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
             return None
 
@@ -67,7 +79,13 @@ class Cache:
         """
         if self.folder is None:
             return
-        parts = {"ious": outcome.ious, "colors": outcome.colors, "masks": outcome.masks}
+        parts = {
+            "run": np.array(self.run),
+            "ious": outcome.ious,
+            "seconds": outcome.seconds,
+            "colors": outcome.colors,
+            "masks": outcome.masks,
+        }
         if outcome.edges is not None:
             e = outcome.edges
             parts["edges"] = np.stack([e.predicted, e.correct, e.found, e.annotated])

@@ -24,7 +24,7 @@ class Sample:
 
     Attributes:
         set_name: name of the set's folder.
-        id: the image's file name without its suffix; unique within the set.
+        id: the image's file name without its suffix, with its folders where the name alone is not unique.
         image: RGB or grey picture.
         instances: label map, 0 = background or unlabelled, 1..N = instances; or the file with the annotations.
         edges: boundaries by several human annotators, or None.
@@ -119,6 +119,22 @@ def _load_boundaries(sample: Sample, path: Path) -> np.ndarray:
         return archive["boundaries"]
 
 
+def find_sets(data: Path) -> dict[str, str]:
+    """The sets of a data folder: by name its kind, one of gen2seg.data.sets.KINDS, "coco_exc" for the part of COCO
+    with categories unseen in training, or "folder" for the plain layout.
+
+    Raises:
+        DataSetError: `data` is no folder or holds no set.
+    """
+    kinds = {}
+    for name, source in _known_sets(data).items():
+        if source is None:
+            kinds[name] = "folder"
+        else:
+            kinds[name] = f"{source.kind}_exc" if any(key == "categories" for key, _ in source.options) else source.kind
+    return kinds
+
+
 def _known_sets(data: Path) -> dict[str, Source | None]:
     """By name; None for the plain layout."""
     if not data.is_dir():
@@ -131,18 +147,22 @@ def _known_sets(data: Path) -> dict[str, Source | None]:
             known.update(find_sources(folder))
     if not known:
         raise DataSetError(
-            f"{data} holds no set: expected <set>/images and <set>/instances, or COCO val2017 or BSDS500 as published"
+            f"{data} holds no set: expected <set>/images and <set>/instances, or a published set: COCO val2017, "
+            "BSDS500, DRAM, EgoHOS, iShape or PIDray"
         )
     return dict(sorted(known.items()))
 
 
 def _samples_in(name: str, source: Source) -> list[Sample]:
     opened = open_source(source)
+    ids = [Path(frame.image).stem for frame in opened.frames]
+    if len(set(ids)) < len(ids):  # one folder a painter, or a kind of thing: the path tells pictures apart
+        ids = [Path(frame.image).with_suffix("").as_posix() for frame in opened.frames]
     samples = []
-    for frame in opened.frames:
+    for id, frame in zip(ids, opened.frames, strict=True):
         image, labels = opened.root / frame.image, opened.root / frame.labels.partition("#")[0]
         edges = labels if isinstance(opened, Bsds500) else None
-        samples.append(Sample(name, image.stem, image, labels, edges, source, frame))
+        samples.append(Sample(name, id, image, labels, edges, source, frame))
     return samples
 
 

@@ -1,5 +1,7 @@
 """One system on one image: clicks answered and scored, edges matched, small pictures kept."""
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +10,7 @@ from gen2seg.evaluation.cache import Outcome
 from gen2seg.evaluation.clicks import Click, click_on
 from gen2seg.evaluation.edge_scores import count_edges
 from gen2seg.evaluation.gallery import GalleryRowBuilder, Painting
-from gen2seg.evaluation.systems import Points, System
+from gen2seg.evaluation.systems import Points, Setting, System
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,19 @@ class Truth:
 
 
 def judge(
-    system: System, image: np.ndarray, truth: Truth, count: int, center: str, gallery: GalleryRowBuilder | None
+    system: System,
+    settings: Sequence[Setting],
+    image: np.ndarray,
+    truth: Truth,
+    count: int,
+    center: str,
+    gallery: GalleryRowBuilder | None,
 ) -> Outcome:
     """Let a system answer.
 
     Args:
         system: which.
+        settings: the settings of its to be clicked at, S of them.
         image: uint8 [H, W, 3].
         truth: what it is compared with.
         count: clicks on each instance.
@@ -42,17 +51,25 @@ def judge(
     Raises:
         EvaluationError: an answer is no mask, or edges are none.
     """
+    start = time.perf_counter()
     state = system.prepare(image)
+    prepared = time.perf_counter() - start
+    seconds = np.full((2, len(settings)), np.nan)
     edges = None
     if truth.boundaries is not None and system.has_edges:
         edges = count_edges(system.edges(state), truth.boundaries)
     colors = gallery.color_tile(system.colors(state)) if gallery else None
     paintings: list[Painting] = []
-    ious = np.zeros((len(system.settings), len(truth.clicks), count))
-    for row, setting in enumerate(system.settings):
+    ious = np.zeros((len(settings), len(truth.clicks), count))
+    for row, setting in enumerate(settings):
+        first_clicks: list[float] = []
 
         def answer(points: Points, before: np.ndarray | None) -> np.ndarray:
-            return system.mask(state, points, setting, before)  # noqa: B023 - never called after this round
+            start = time.perf_counter()
+            mask = system.mask(state, points, setting, before)  # noqa: B023 - never called after this round
+            if before is None:
+                first_clicks.append(time.perf_counter() - start)  # noqa: B023
+            return mask
 
         if gallery:
             paintings.append(gallery.start_painting())
@@ -60,4 +77,8 @@ def judge(
             ious[row, column], first = click_on(answer, truth.labels, click, count, center)
             if gallery:
                 paintings[-1].add(click, gallery.shrink_mask(first))
-    return Outcome(ious, edges, colors, np.array([p.labels for p in paintings]) if gallery else None)
+        if first_clicks:
+            click_time = np.median(first_clicks)
+            # What a system puts off until it is clicked at a setting is preparation too.
+            seconds[:, row] = prepared + max(first_clicks[0] - click_time, 0.0), click_time
+    return Outcome(ious, seconds, edges, colors, np.array([p.labels for p in paintings]) if gallery else None)

@@ -1,11 +1,14 @@
-"""Data sets in their published layout as sets of an evaluation: COCO val2017, its COCO_exc, and BSDS500 test."""
+"""Data sets in their published layout as sets of an evaluation.
+
+COCO val2017, its COCO_exc, BSDS500 test, DRAM test, EgoHOS test, iShape val, PIDray easy; the readers are in
+gen2seg/data/sets and say where their layout is from.
+"""
 
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from gen2seg.data.sets import DataSet, open_set
-from gen2seg.data.sets.bsds500 import find_data
+from gen2seg.data.sets import DataSet, bsds500, dram, ishape, open_set, pidray
 
 # Categories that its training data has not: gen2seg (arXiv 2505.15263), Appendix D.2.
 COCO_EXC = (
@@ -39,8 +42,15 @@ def find_sources(folder: Path) -> dict[str, Source]:
             folder.name: Source("coco", folder, (split,)),
             f"{folder.name}_exc": Source("coco", folder, (split, ("categories", COCO_EXC))),
         }
-    if find_data(folder):
-        return {folder.name: Source("bsds500", folder, (("split", "test"),))}
+    for kind, found in (
+        ("bsds500", bsds500.find_data(folder) is not None),
+        ("dram", dram.find_data(folder) is not None),
+        ("egohos", (folder / "test_indomain/label").is_dir()),
+        ("ishape", any((folder / part / "val/instance_map").is_dir() for part in ishape.PARTS)),
+        ("pidray", pidray.find_annotations(folder)),
+    ):
+        if found:
+            return {folder.name: Source(kind, folder, ())}
     return {}
 
 

@@ -1,6 +1,8 @@
 """Writes an evaluation: JSON, Markdown, charts and contact sheets."""
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,19 +14,25 @@ from gen2seg.evaluation.bootstrap import LEVEL, ROUNDS
 from gen2seg.evaluation.charts import Line, draw_chart
 from gen2seg.evaluation.gallery import Column, draw_gallery
 from gen2seg.evaluation.summary import Report, SetReport, summarize
+from gen2seg.evaluation.systems import SystemSpec
 from gen2seg.evaluation.tables import EDGE_PROTOCOL, PROTOCOL, clicks_protocol, to_markdown
+from gen2seg.evaluation.worst import draw_worst
 from gen2seg.folders import make_folder
 from gen2seg_runtime.files import atomic_write
 from gen2seg_runtime.formats import write_png
 
 __all__ = ["SCHEMA", "Report", "summarize", "to_document", "to_json", "to_markdown", "write_report"]
 
-SCHEMA = "gen2seg.evaluation/2.0"
+SCHEMA = "gen2seg.evaluation/2.1"
 
 
-def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write evaluation.json, evaluation.md, gallery/<set>.png, clicks.png (several clicks) and edges-<set>.png (sets
-    with edges) into `folder`; older ones are replaced.
+def write_report(report: Report, folder: Path, specs: Sequence[SystemSpec] = ()) -> list[Path]:
+    """Write evaluation.json and evaluation.md, latency.json (which differs from run to run), and pictures into
+    `folder`: contact sheets gallery/<set>.png, clicks.png (several clicks), latency.png, edges-<set>.png (sets with
+    edges), worst-<system>.png. Older ones are replaced.
+
+    Args:
+        specs: the systems, to look again at their worst answers; without them there are no such pictures.
 
     Returns:
         The written files.
@@ -34,11 +42,14 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     """
     make_folder(folder / "gallery")
     written = []
-    for name, text in (("evaluation.json", to_json(report)), ("evaluation.md", to_markdown(report))):
+    texts = {"evaluation.json": to_json(report), "evaluation.md": to_markdown(report)}
+    if report.columns:
+        texts["latency.json"] = _latency_json(report)
+    for name, text in texts.items():
         with atomic_write(folder / name) as file:
             file.write(text.encode())
         written.append(folder / name)
-    for name, picture in _pictures(report).items():
+    for name, picture in (*_pictures(report).items(), *draw_worst(report, specs)):
         write_png(folder / name, np.asarray(picture))
         written.append(folder / name)
     return written
@@ -62,16 +73,18 @@ def to_document(report: Report) -> dict[str, Any]:
             "max_instances": config.max_instances,
             "clicks_per_instance": config.clicks,
             "center": config.center,
+            "masks_judged": config.masks,
             "seed": config.seed,
             "bootstrap": {"over": "images", "rounds": ROUNDS, "level": LEVEL},
         },
         "systems": {
             info.name: {**info.description, "settings": list(info.settings)} for info in report.evaluation.systems
         },
-        "not_run": report.evaluation.not_run,
+        "not_run": dict(report.evaluation.not_run),
         "sets": {name: asdict(set_report) for name, set_report in report.sets.items()},
         "mean_over_sets": {column: report.mean_over_sets(column) for column in report.columns},
         "clicks_over_sets": {column: report.clicks_over_sets(column) for column in report.columns},
+        "clicks_over_sets_intervals": {column: report.clicks_intervals(column) for column in report.columns},
         "robustness": report.robustness(),
     }
 
@@ -86,16 +99,20 @@ def _pictures(report: Report) -> dict[str, Image.Image]:
             pictures[f"gallery/{name}.png"] = draw_gallery(rows, _gallery_columns(report, set_report))
     count = report.evaluation.config.clicks
     if count > 1 and report.columns:
-        curves = [(column, report.clicks_over_sets(column)) for column in report.columns]
-        lines = [Line(column, list(enumerate(curve, 1))) for column, curve in curves]
+        lines = [
+            Line(column, list(enumerate(report.clicks_over_sets(column), 1)), report.clicks_intervals(column))
+            for column in report.columns
+        ]
         pictures["clicks.png"] = draw_chart(
-            "mIoU by clicks, mean over the sets",
+            "mIoU by clicks, mean over the sets, and 95 % of a bootstrap over the images",
             "clicks",
             "mIoU",
             lines,
             x_range=(1, count),
             x_ticks=range(1, count + 1),
         )
+    if report.columns:
+        pictures["latency.png"] = _latency_chart(report)
     for name, set_report in report.sets.items():
         if set_report.edges:
             lines = [Line(f"{system}  ODS {s.ods:.3f}", s.curve) for system, s in set_report.edges.items()]
@@ -103,9 +120,40 @@ def _pictures(report: Report) -> dict[str, Image.Image]:
     return pictures
 
 
+def _latency_json(report: Report) -> str:
+    table = {
+        column: {"prepare_ms": latency.prepare, "click_ms": latency.click, "miou": report.mean_over_sets(column)}
+        for column, latency in report.latency().items()
+    }
+    about = "medians over the images; one thread, other processes of the run beside it; see docs/evaluation.md"
+    return json.dumps({"about": about, "systems": table}, indent=1, allow_nan=False) + "\n"
+
+
+def _latency_chart(report: Report) -> Image.Image:
+    """Accuracy of one click by what it takes from the picture to the mask."""
+    points = {
+        column: (max(latency.prepare + latency.click, 1e-3), report.mean_over_sets(column))
+        for column, latency in report.latency().items()
+    }
+    low = math.floor(math.log10(min(x for x, _ in points.values())))
+    high = max(math.ceil(math.log10(max(x for x, _ in points.values()))), low + 1)
+    return draw_chart(
+        "mIoU of one click by time from picture to mask, mean over the sets",
+        "milliseconds",
+        "mIoU",
+        [Line(column, [point]) for column, point in points.items()],
+        x_range=(10.0**low, 10.0**high),
+        x_ticks=[10.0**k for k in range(low, high + 1)],
+        logarithmic=True,
+    )
+
+
 def _gallery_columns(report: Report, set_report: SetReport) -> list[Column]:
+    """The systems on pictures as they are: the sheet's pictures are not distorted."""
     columns = []
     for title, score in set_report.scores.items():
+        if report.system_of(title).distortion:
+            continue
         shown = f"{title} {score.miou:.3f}" + ("" if score.setting is None else f" @ {score.setting:g}")
         columns.append(Column(shown, report.system_of(title).name, score.setting))
     return columns

@@ -1,17 +1,11 @@
-"""The evaluation: every system answers the same clicks on every image, one or several processes."""
+"""The evaluation: every system answers the same clicks on every image, in one or several processes or on a cluster."""
 
-import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from multiprocessing import get_context
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from gen2seg.evaluation.cache import Cache, outcome_key
@@ -19,14 +13,12 @@ from gen2seg.evaluation.clicks import CENTERS, Click, choose_clicks, find_clicks
 from gen2seg.evaluation.datasets import Sample, find_samples, read_boundaries, read_labels
 from gen2seg.evaluation.distortions import open_systems
 from gen2seg.evaluation.edge_scores import EdgeCounts
+from gen2seg.evaluation.engines import ENGINES, open_engine
 from gen2seg.evaluation.errors import EvaluationError
 from gen2seg.evaluation.gallery import GalleryRow, GalleryRowBuilder
 from gen2seg.evaluation.judge import Truth, judge
 from gen2seg.evaluation.systems import Setting, System, SystemSpec, get_system
 from gen2seg_runtime.images import read_image
-
-# What the numeric libraries read at start: one thread per process, the images are the parallel part.
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -38,13 +30,15 @@ class EvaluationConfig:
         sets: names of the sets; None takes all.
         limit: at most so many images a set; None takes all.
         max_instances: at most so many clicks an image, chosen by `seed`, the same for all systems.
-        jobs: processes; the result does not depend on it.
+        jobs: processes, or CPUs of a Ray cluster that is started for the run; the result does not depend on it.
         seed: of the choice of clicks.
         gallery: images a set in the contact sheet.
         clicks: clicks on every instance, one after the other.
         center: where all clicks but the first lie, a key of clicks.CENTERS.
         cache: folder that keeps the outcome of each image; None keeps nothing.
-        resume: whether outcomes that are there already are taken from it.
+        resume: whether outcomes of earlier runs are taken from it.
+        engine: a key of engines.ENGINES.
+        masks: whether clicks are judged; else only edges are.
     """
 
     data: Path
@@ -58,6 +52,8 @@ class EvaluationConfig:
     center: str = "distance"
     cache: Path | None = None
     resume: bool = False
+    engine: str = "processes"
+    masks: bool = True
 
     def __post_init__(self) -> None:
         if self.jobs < 1:
@@ -68,6 +64,8 @@ class EvaluationConfig:
             raise EvaluationError(f"clicks must be at least 1, got {self.clicks}")
         if self.center not in CENTERS:
             raise EvaluationError(f"unknown centre {self.center!r}; known: {', '.join(CENTERS)}")
+        if self.engine not in ENGINES:
+            raise EvaluationError(f"unknown engine {self.engine!r}; known: {', '.join(ENGINES)}")
         if self.gallery < 0:
             raise EvaluationError(f"gallery must not be negative, got {self.gallery}")
 
@@ -79,7 +77,9 @@ class ImageResult:
     Attributes:
         sample: the image.
         clicks: the clicked instances, N of them.
-        ious: by system, float64 [S, N, C]: at each of its S settings, for each instance, after 1 .. C clicks.
+        ious: by system, float64 [S, N, C]: at each of its S settings, for each instance, after 1 .. C clicks; on
+            distorted pictures C = 1; NaN where a setting that no column shows was not clicked on.
+        seconds: by system, see cache.Outcome.
         edges: by system, counts against the annotators; empty where the set has no edges.
         gallery: tiles for the contact sheet, or None for an image that is not shown.
     """
@@ -87,15 +87,17 @@ class ImageResult:
     sample: Sample
     clicks: list[Click]
     ious: dict[str, np.ndarray]
+    seconds: dict[str, np.ndarray]
     edges: dict[str, EdgeCounts]
     gallery: GalleryRow | None
 
 
 @dataclass(frozen=True)
 class SystemInfo:
-    """A system as the report names it: its settings and its own description."""
+    """A system as the report names it: see SystemSpec and System; its settings and its own description."""
 
     name: str
+    learned: bool
     settings: tuple[Setting, ...]
     has_edges: bool
     description: dict[str, Any]
@@ -116,13 +118,13 @@ class Evaluation:
     """All results, in the order of the sets and of their sorted image ids.
 
     Attributes:
-        not_run: by name, how to get the weights of a system that was asked for and has none here.
+        not_run: by the name of a system that could not be run, why, and how to get what it lacks.
     """
 
     config: EvaluationConfig
     systems: list[SystemInfo]
     results: list[ImageResult]
-    not_run: dict[str, str] = field(default_factory=dict)
+    not_run: Mapping[str, str] = field(default_factory=dict)
 
 
 def evaluate(
@@ -136,7 +138,7 @@ def evaluate(
 
     Args:
         config: images, clicks and processes.
-        specs: the systems, with names of their own.
+        specs: the systems, with names of their own; those that miss something are only named in the report.
         on_image: called with (images done, images in all) after each image.
 
     Raises:
@@ -146,132 +148,165 @@ def evaluate(
     """
     samples = find_samples(config.data, config.sets, config.limit)
     not_run = {spec.name: spec.missing for spec in specs if spec.missing}
-    specs = [spec for spec in specs if spec.name not in not_run and spec.of not in not_run]
+    specs = [spec for spec in specs if not spec.missing]
     if not specs:
-        raise EvaluationError("no system can run: " + "; ".join(f"{name}: {how}" for name, how in not_run.items()))
+        raise EvaluationError(
+            "none of the systems can be run: " + "; ".join(f"{name}: {why}" for name, why in not_run.items())
+        )
     systems = open_systems(specs)
     finds_edges = any(system.has_edges for system in systems.values())
     if finds_edges and "sobel" not in systems and any(sample.edges for sample in samples):
         specs = [*specs, get_system("sobel")]
         systems["sobel"] = specs[-1].open()
-    infos = [SystemInfo(n, s.settings, s.has_edges, s.describe()) for n, s in systems.items()]
+    opened = [(spec, systems[spec.name]) for spec in specs]
+    infos = [SystemInfo(spec.name, spec.learned, s.settings, s.has_edges, s.describe()) for spec, s in opened]
     shown = _choose_shown(samples, config.gallery)
-    tasks = [_Task(sample, index in shown, config) for index, sample in enumerate(samples)]
+    run = uuid.uuid4().hex
+    tasks = [ImageTask(sample, index in shown, config, run) for index, sample in enumerate(samples)]
+    # The crowded images first, so that none of them is left for the end.
+    order = sorted(range(len(tasks)), key=lambda i: (-tasks[i].sample.instances.stat().st_size, i))
+    rounds = 2 if any(_clicked_later(info.settings, bool(info.distortion), config) for info in infos) else 1
+
     jobs = min(config.jobs, len(tasks))
-    judged = _judge_here(tasks, systems) if jobs == 1 else _judge_in_processes(tasks, specs, jobs)
-    results: dict[int, ImageResult] = {}
-    for index, result in judged:
-        results[index] = result
-        if on_image:
-            on_image(len(results), len(tasks))
-    return Evaluation(config, infos, [results[index] for index in range(len(tasks))], not_run)
+    with open_engine(config.engine, judge_image, specs, systems, jobs) as run_tasks:
+
+        def judge_all(tasks: list[ImageTask], before: int) -> list[ImageResult]:
+            results: dict[int, ImageResult] = {}
+            for index, result in run_tasks(tasks, order):
+                results[index] = result
+                if on_image:
+                    on_image(before + len(results), rounds * len(tasks))
+            return [results[index] for index in range(len(tasks))]
+
+        results = judge_all(tasks, 0)
+        if rounds == 2:
+            chosen = _chosen_rows(infos, results, config)
+            later = [replace(task, shown=False, rows=chosen[task.sample.set_name]) for task in tasks]
+            clicked = judge_all(later, len(tasks))
+            results = [_merge(*pair, chosen, config.clicks) for pair in zip(results, clicked, strict=True)]
+    return Evaluation(config, infos, results, not_run)
+
+
+def best_name(system: str) -> str:
+    """The column of a system's best setting, beside its default."""
+    return f"{system}-best"
+
+
+def mean_by_setting(name: str, results: Sequence[ImageResult]) -> np.ndarray:
+    """Mean IoU of a system's first clicks over all instances, float64 [S]; there must be an instance."""
+    return np.concatenate([result.ious[name][..., 0] for result in results], axis=1).mean(axis=1)
+
+
+def columns_of(info: SystemInfo, means: np.ndarray) -> dict[str, int]:
+    """Name of each column of a system in the tables, and the row of `means` [S] that it shows: its default, and the
+    best setting where it has several (the first among equals), called `<name>-best` beside a default."""
+    best = int(np.argmax(means))
+    if None not in info.settings:
+        return {info.name: best}
+    default = {info.name: info.settings.index(None)}
+    return default if len(info.settings) == 1 else {**default, best_name(info.name): best}
+
+
+def _clicked_later(settings: Sequence[Setting], distorted: bool, config: EvaluationConfig) -> bool:
+    """Whether all but the first click wait until it is known which settings are shown: a second round is cheaper than
+    nine clicks at a dozen settings."""
+    return config.masks and config.clicks > 1 and len(settings) > 1 and not distorted
+
+
+def _chosen_rows(
+    infos: Sequence[SystemInfo], results: Sequence[ImageResult], config: EvaluationConfig
+) -> dict[str, dict[str, tuple[int, ...]]]:
+    """By set and by system the settings that the set's tables show."""
+    by_set: dict[str, list[ImageResult]] = {}
+    for result in results:
+        by_set.setdefault(result.sample.set_name, []).append(result)
+    return {
+        name: {
+            info.name: tuple(sorted(set(columns_of(info, mean_by_setting(info.name, found)).values())))
+            for info in infos
+            if _clicked_later(info.settings, bool(info.distortion), config) and any(result.clicks for result in found)
+        }
+        for name, found in by_set.items()
+    }
+
+
+def _merge(
+    first: ImageResult, later: ImageResult, chosen: dict[str, dict[str, tuple[int, ...]]], count: int
+) -> ImageResult:
+    """Put the several clicks at the chosen settings beside the first ones at all."""
+    ious = dict(first.ious)
+    for name, rows in chosen[first.sample.set_name].items():
+        settings, instances, _ = ious[name].shape
+        whole = np.full((settings, instances, count), np.nan)
+        whole[..., :1] = ious[name]
+        whole[list(rows)] = later.ious[name]
+        ious[name] = whole
+    return replace(first, ious=ious)
 
 
 @dataclass(frozen=True)
-class _Task:
+class ImageTask:
+    """One image to judge.
+
+    Attributes:
+        shown: whether its pictures are kept.
+        run: names the run.
+        rows: in the second round by system the settings to click at, as places in its settings; None: first round.
+    """
+
     sample: Sample
     shown: bool
     config: EvaluationConfig
+    run: str
+    rows: Mapping[str, tuple[int, ...]] | None = None
 
 
-def _judge(task: _Task, systems: dict[str, System]) -> ImageResult:
+def judge_image(task: ImageTask, systems: Mapping[str, System]) -> ImageResult:
     """One image, all systems; what the cache holds is not done again."""
     sample, config = task.sample, task.config
     image = read_image(sample.image)
     size = (image.shape[0], image.shape[1])
     labels = read_labels(sample, size)
     key = f"{config.seed}/{sample.set_name}/{sample.id}"
-    clicks = choose_clicks(find_clicks(labels), config.max_instances, key)
-    boundaries = read_boundaries(sample, size) if sample.edges else None
+    clicks = choose_clicks(find_clicks(labels), config.max_instances, key) if config.masks else []
+    boundaries = read_boundaries(sample, size) if sample.edges and task.rows is None else None
     truth = Truth(labels, clicks, boundaries)
     gallery = GalleryRowBuilder(sample.id, image, labels, clicks) if task.shown else None
-    cache = Cache(config.cache, config.resume)
+    cache = Cache(config.cache, config.resume, task.run)
     outcomes = {}
     for name, system in systems.items():
         if not system.settings and not (system.has_edges and boundaries is not None):
             continue
+        if task.rows is not None and name not in task.rows:
+            continue
+        description = system.describe()
+        distorted = "distortion" in description
+        settings = system.settings if task.rows is None else tuple(system.settings[row] for row in task.rows[name])
+        waits = task.rows is None and _clicked_later(system.settings, distorted, config)
+        count = 1 if distorted or waits else config.clicks
         known = outcome_key(
-            {**system.describe(), "settings": system.settings},
+            {**description, "settings": settings},
             [image, labels] if boundaries is None else [image, labels, boundaries],
             clicks,
-            count=config.clicks,
+            count=count,
             center=config.center,
             shown=task.shown,
         )
         outcome = cache.load(known)
         if outcome is None:
-            outcome = judge(system, image, truth, config.clicks, config.center, gallery)
+            outcome = judge(system, settings, image, truth, count, config.center, gallery)
             cache.save(known, outcome)
         outcomes[name] = outcome
         if gallery:
-            gallery.add_system(name, system.settings, outcome.colors, outcome.masks)
+            gallery.add_system(name, settings, outcome.colors, outcome.masks)
     return ImageResult(
         sample,
         clicks,
         {name: outcome.ious for name, outcome in outcomes.items()},
+        {name: outcome.seconds for name, outcome in outcomes.items()},
         {name: outcome.edges for name, outcome in outcomes.items() if outcome.edges},
         gallery.finish() if gallery else None,
     )
-
-
-def _judge_here(tasks: list[_Task], systems: dict[str, System]) -> Iterator[tuple[int, ImageResult]]:
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        for index, task in enumerate(tasks):
-            yield index, _judge(task, systems)
-    finally:
-        cv2.setNumThreads(threads)
-
-
-def _judge_in_processes(
-    tasks: list[_Task], specs: Sequence[SystemSpec], jobs: int
-) -> Iterator[tuple[int, ImageResult]]:
-    # Spawned, not forked: a fork would copy the parent's threads' locks but not the threads.
-    context = get_context("spawn")
-    # The crowded images first, so that none of them is left for the end.
-    order = sorted(range(len(tasks)), key=lambda i: (-tasks[i].sample.instances.stat().st_size, i))
-    with (
-        _single_threaded_children(),
-        ProcessPoolExecutor(jobs, context, _open_in_worker, (tuple(specs),)) as pool,
-    ):
-        futures: dict[Future[ImageResult], int] = {
-            pool.submit(_judge_in_worker, tasks[index]): index for index in order
-        }
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool as error:
-            raise EvaluationError("a worker process died, perhaps for want of memory; try fewer jobs") from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-_worker_systems: dict[str, System] = {}
-
-
-def _open_in_worker(specs: tuple[SystemSpec, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer, once
-    cv2.setNumThreads(1)
-    _worker_systems.update(open_systems(specs))
-
-
-def _judge_in_worker(task: _Task) -> ImageResult:
-    return _judge(task, _worker_systems)
-
-
-@contextmanager
-def _single_threaded_children() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _choose_shown(samples: list[Sample], count: int) -> set[int]:

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from gen2seg.evaluation.bootstrap import Interval, draw_images, interval_of_mean
+from gen2seg.evaluation.bootstrap import LEVEL, Interval, draw_images, interval_of_mean
 from gen2seg.evaluation.edge_scores import EdgeScore, interval_of_ods, score_edges
-from gen2seg.evaluation.run import Evaluation, ImageResult, SystemInfo
+from gen2seg.evaluation.run import Evaluation, ImageResult, SystemInfo, best_name, columns_of, mean_by_setting
 from gen2seg.evaluation.systems import Setting
 
 # COCO's own classes, in pixels of its pictures (cocodataset.org, detection evaluation): small < 32², large >= 96².
@@ -44,6 +45,19 @@ class Score:
     clicks: list[float]
     clicks_larger: list[float] | None
     sizes: dict[str, SizeScore]
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Medians over the images, in milliseconds, on the machine and beside whatever else ran there.
+
+    Attributes:
+        prepare: what is done once for an image.
+        click: a first click after that, at the setting of the column.
+    """
+
+    prepare: float
+    click: float
 
 
 @dataclass(frozen=True)
@@ -99,6 +113,54 @@ class Report:
         curves = [score.clicks if score.clicks_larger is None else score.clicks_larger for score in scores]
         return [float(mean) for mean in np.mean([curve for curve in curves if curve], axis=0)]
 
+    def clicks_intervals(self, column: str) -> list[Interval]:
+        """Of `clicks_over_sets` after 1, 2 ... clicks: the images of each set are drawn again, set by set; empty where
+        a set has fewer than two images with instances."""
+        return self._clicks_intervals[column]
+
+    @cached_property
+    def _clicks_intervals(self) -> dict[str, list[Interval]]:
+        return {column: self._draw_clicks(column) for column in self.columns}
+
+    def _draw_clicks(self, column: str) -> list[Interval]:
+        evaluation, info = self.evaluation, self.system_of(column)
+        rounds = []
+        for name, report in self.sets.items():
+            score = report.scores.get(column)
+            if score is None or not (score.clicks if score.clicks_larger is None else score.clicks_larger):
+                continue
+            row = info.settings.index(score.setting)
+            sums, counts = [], []
+            for result in (r for r in evaluation.results if r.sample.set_name == name):
+                areas = np.array([click.area for click in result.clicks])
+                kept = areas >= (0 if score.clicks_larger is None else SIZE_LIMITS["medium"][0])
+                sums.append(result.ious[info.name][row][kept].sum(axis=0))
+                counts.append(np.count_nonzero(kept))
+            if np.count_nonzero(counts) < 2:
+                return []
+            draws = draw_images(len(counts), evaluation.config.seed, name)
+            instances = np.maximum(draws @ np.array(counts), 1)
+            rounds.append((draws @ np.array(sums)) / instances[:, None])
+        if not rounds:
+            return []
+        means = np.mean(rounds, axis=0)
+        low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+        return [(float(one), float(other)) for one, other in zip(low, high, strict=True)]
+
+    def latency(self) -> dict[str, Latency]:
+        """By column, of pictures as they are; see Latency."""
+        table = {}
+        for column in self.columns:
+            info = self.system_of(column)
+            pairs = []
+            for result in self.evaluation.results:
+                if info.name in result.seconds and len(result.clicks):
+                    setting = self.sets[result.sample.set_name].scores[column].setting
+                    pairs.append(result.seconds[info.name][:, info.settings.index(setting)])
+            prepare, click = np.median(pairs, axis=0)
+            table[column] = Latency(1000 * float(prepare), 1000 * float(click))
+        return table
+
     def robustness(self) -> dict[str, dict[str, float]]:
         """By distortion ("none" first) and column, the mean over the sets; empty if nothing was distorted."""
         table: dict[str, dict[str, float]] = {}
@@ -111,17 +173,8 @@ class Report:
         return table
 
 
-def best_name(system: str) -> str:
-    """The column of a system's best setting, beside its default."""
-    return f"{system}-best"
-
-
 def summarize(evaluation: Evaluation) -> Report:
-    """Average the results over each set and choose the settings that the columns name.
-
-    A system with a default setting gets a column at that; one with several settings gets another at its best
-    setting of each set (the first among equals), called `<name>-best` beside a default.
-    """
+    """Average the results over each set, at the settings that `columns_of` chooses."""
     by_set: dict[str, list[ImageResult]] = {}
     for result in evaluation.results:
         by_set.setdefault(result.sample.set_name, []).append(result)
@@ -145,10 +198,10 @@ def _summarize_set(name: str, results: list[ImageResult], evaluation: Evaluation
             edge_intervals[info.name] = interval_of_ods(edge_draws, counts)
         if not info.settings or instances == 0:
             continue
-        means = np.concatenate([result.ious[info.name][..., 0] for result in results], axis=1).mean(axis=1)
+        means = mean_by_setting(info.name, results)
         if len(info.settings) > 1:
             sweeps[info.name] = {_key(s): float(m) for s, m in zip(info.settings, means, strict=True)}
-        for column, row in _columns_of(info, means).items():
+        for column, row in columns_of(info, means).items():
             ious = [result.ious[info.name][row] for result in results]
             scores[column] = _score(name, results, ious, info.settings[row], draws)
             for result, iou in zip(results, ious, strict=True):
@@ -180,15 +233,6 @@ def _score(
         clicks_larger=larger,
         sizes=sizes,
     )
-
-
-def _columns_of(info: SystemInfo, means: np.ndarray) -> dict[str, int]:
-    """Name of each column of a system, and the row of `means` [S] that it shows."""
-    best = int(np.argmax(means))
-    if None not in info.settings:
-        return {info.name: best}
-    default = {info.name: info.settings.index(None)}
-    return default if len(info.settings) == 1 else {**default, best_name(info.name): best}
 
 
 def _mean(values: np.ndarray) -> float | None:

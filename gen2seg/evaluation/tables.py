@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from gen2seg.evaluation.bootstrap import Interval
-from gen2seg.evaluation.edge_matching import TOLERANCE
-from gen2seg.evaluation.run import EvaluationConfig
-from gen2seg.evaluation.summary import SIZE_LIMITS, Report, SetReport, best_name
+from gen2seg.evaluation.edge_scores import TOLERANCE
+from gen2seg.evaluation.run import EvaluationConfig, best_name
+from gen2seg.evaluation.summary import SIZE_LIMITS, Report, SetReport
 
 PROTOCOL = (
     "One click per instance, at the pixel farthest from the instance's boundary (exact Euclidean distance, "
@@ -36,28 +36,36 @@ def clicks_protocol(config: EvaluationConfig) -> str:
 def to_markdown(report: Report) -> str:
     """All tables: masks by set, clicks, sizes, distortions, edges; those without content are left out."""
     config = report.evaluation.config
-    parts = ["# Evaluation", "", PROTOCOL, ""]
+    parts = ["# Evaluation", ""]
     if report.columns:
-        parts += [*_mask_table(report), "", *_notes(report)]
+        parts += [PROTOCOL, "", *to_table(*mask_rows(report)), "", *notes(report)]
         if config.clicks > 1:
-            parts += ["", "## Clicks", "", clicks_protocol(config), "", *_clicks_table(report)]
-        parts += _section("Sizes", "COCO's classes, in pixels: small < 32², large >= 96².", _size_table(report))
+            parts += _section("Clicks", clicks_protocol(config), clicks_rows(report))
+        parts += _section("Sizes", "COCO's classes, in pixels: small < 32², large >= 96².", size_rows(report))
         explained = "mIoU of one click on distorted pictures, mean over the sets; settings are chosen again for each."
-        parts += _section("Robustness", explained, _robustness_table(report))
-    parts += _section("Edges", EDGE_PROTOCOL, _edge_table(report))
-    return "\n".join(parts) + "\n"
+        parts += _section("Robustness", explained, robustness_rows(report))
+    parts += _section("Edges", EDGE_PROTOCOL, edge_rows(report))
+    absent: list[list[object]] = [[name, why] for name, why in report.evaluation.not_run.items()]
+    parts += _section("Not run", "No figures are given for these.", (["system", "why"], absent))
+    return "\n".join(parts).rstrip() + "\n"
 
 
-def _section(title: str, explained: str, table: list[str]) -> list[str]:
-    return ["", f"## {title}", "", explained, "", *table] if table else []
+def _section(title: str, explained: str, rows: "Rows") -> list[str]:
+    return ["", f"## {title}", "", explained, "", *to_table(*rows)] if rows[1] else []
 
 
-def _table(titles: Iterable[str], lines: Iterable[Iterable[object]]) -> list[str]:
+# Titles, and lines of cells.
+Rows = tuple[list[str], list[list[object]]]
+
+
+def to_table(titles: Iterable[str], lines: Iterable[Iterable[object]]) -> list[str]:
+    """Lines of Markdown."""
     rows = [list(titles), *([str(cell) for cell in line] for line in lines)]
     return ["| " + " | ".join(row) + " |" for row in (rows[0], ["---"] * len(rows[0]), *rows[1:])]
 
 
-def _mask_table(report: Report) -> list[str]:
+def mask_rows(report: Report, *, intervals: bool = True) -> Rows:
+    """mIoU of one click by set and column, and the mean over the sets."""
     columns = report.columns
     lines: list[list[object]] = []
     for name, set_report in report.sets.items():
@@ -65,21 +73,28 @@ def _mask_table(report: Report) -> list[str]:
             continue
         scores = [set_report.scores[column] for column in columns]
         cells = _bold([score.miou for score in scores])
-        shown = [cell + _between(score.interval) for cell, score in zip(cells, scores, strict=True)]
-        lines.append([name, set_report.images, set_report.instances, *shown])
+        if intervals:
+            cells = [cell + _between(score.interval) for cell, score in zip(cells, scores, strict=True)]
+        lines.append([name, set_report.images, set_report.instances, *cells])
     images = sum(set_report.images for set_report in report.sets.values())
     instances = sum(set_report.instances for set_report in report.sets.values())
     lines.append(["mean over sets", images, instances, *_bold([report.mean_over_sets(c) for c in columns])])
-    return _table(["set", "images", "instances", *columns], lines)
+    return ["set", "images", "instances", *columns], lines
 
 
-def _clicks_table(report: Report) -> list[str]:
+def clicks_rows(report: Report, *, intervals: bool = True) -> Rows:
+    """mIoU after 1, 2 ... clicks by column."""
     curves = [report.clicks_over_sets(column) for column in report.columns]
-    lines = [[index + 1, *_bold(values)] for index, values in enumerate(zip(*curves, strict=True))]
-    return _table(["clicks", *report.columns], lines)
+    bands = [report.clicks_intervals(column) if intervals else [] for column in report.columns]
+    lines: list[list[object]] = []
+    for index, values in enumerate(zip(*curves, strict=True)):
+        cells = zip(_bold(values), bands, strict=True)
+        lines.append([index + 1, *(cell + _between(band[index] if band else None) for cell, band in cells)])
+    return ["clicks", *report.columns], lines
 
 
-def _size_table(report: Report) -> list[str]:
+def size_rows(report: Report) -> Rows:
+    """mIoU of one click by COCO's sizes."""
     lines: list[list[object]] = []
     for name, set_report in report.sets.items():
         scores = [set_report.scores[column] for column in report.columns if column in set_report.scores]
@@ -87,19 +102,20 @@ def _size_table(report: Report) -> list[str]:
             found = [score.sizes[size] for score in scores if size in score.sizes]
             if found and found[0].instances:
                 lines.append([name, size, found[0].instances, *_bold([f.miou for f in found if f.miou is not None])])
-    return _table(["set", "size", "instances", *report.columns], lines) if lines else []
+    return ["set", "size", "instances", *report.columns], lines
 
 
-def _robustness_table(report: Report) -> list[str]:
+def robustness_rows(report: Report) -> Rows:
+    """mIoU of one click by distortion, of the systems that were judged on distorted pictures."""
     table = report.robustness()
-    if not table:
-        return []
-    columns = list(table["none"])
-    return _table(["pictures", *columns], [[name, *_bold([row[c] for c in columns])] for name, row in table.items()])
+    columns = list(table.get("none", ()))
+    lines: list[list[object]] = [[name, *_bold([row[c] for c in columns])] for name, row in table.items()]
+    return ["pictures", *columns], lines
 
 
-def _edge_table(report: Report) -> list[str]:
-    lines = []
+def edge_rows(report: Report) -> Rows:
+    """The benchmark's figures by set and system."""
+    lines: list[list[object]] = []
     for name, set_report in report.sets.items():
         best = _bold([score.ods for score in set_report.edges.values()])
         for (system, s), ods in zip(set_report.edges.items(), best, strict=True):
@@ -107,23 +123,24 @@ def _edge_table(report: Report) -> list[str]:
             shown = ods + _between(set_report.edge_intervals[system])
             lines.append([name, system, shown, *figures, f"{s.threshold:.4f}"])
     titles = ["set", "system", "ODS", "OIS", "AP", "AP, recall < 20 %", "precision", "recall", "threshold"]
-    return _table(titles, lines) if lines else []
+    return titles, lines
 
 
-def _notes(report: Report) -> list[str]:
-    notes = [f"`{name}`: not run; {how}." for name, how in report.evaluation.not_run.items()]
+def notes(report: Report) -> list[str]:
+    """Which settings were chosen, and who is better than whom on how many sets; Markdown lines."""
+    found = []
     plain = [info for info in report.evaluation.systems if not info.distortion]
     for info in plain:
         for column in (info.name, best_name(info.name)):
             settings = [s.scores[column].setting for s in report.sets.values() if column in s.scores]
             if column in report.columns and len(info.settings) > 1 and any(s is not None for s in settings):
                 low, high = info.settings[int(info.settings[0] is None)], info.settings[-1]
-                notes.append(
+                found.append(
                     f"`{column}`: the best of {len(info.settings)} settings ({low:g} to {high:g}) for each "
                     "set, chosen with the ground truth."
                 )
     for info in plain:
-        if info.description.get("kind") == "rival":
+        if not info.learned:
             continue
         sets = list(report.sets.values())
         wins = [
@@ -132,8 +149,8 @@ def _notes(report: Report) -> list[str]:
             if rival not in (info.name, best_name(info.name))
         ]
         if wins:
-            notes.append(f"`{info.name}` is better than " + ", ".join(wins) + " sets.")
-    return [f"- {note}" for note in notes]
+            found.append(f"`{info.name}` is better than " + ", ".join(wins) + " sets.")
+    return [f"- {note}" for note in found]
 
 
 def _beats(set_report: SetReport, name: str, rival: str) -> bool:

@@ -1,4 +1,4 @@
-"""Kernels of gen2seg: prompting on colour images, and the instance colouring loss.
+"""Kernels of gen2seg: prompting on colour images, the instance colouring loss, and the matching of edges.
 
 Names load what they need when they are first used: prompting loads NumPy and OpenCV's core, the loss
 PyTorch.
@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gen2seg_kernels.boundary.dispatch import match_boundary
     from gen2seg_kernels.loss.autograd import instance_coloring_loss, instance_coloring_terms
     from gen2seg_kernels.prompt.dispatch import (
         prompt_mask,
@@ -23,6 +24,7 @@ __all__ = [
     "PromptState",
     "instance_coloring_loss",
     "instance_coloring_terms",
+    "match_boundary",
     "prepare_colors",
     "prompt_mask",
     "prompt_mask_with_confidence",
@@ -37,6 +39,7 @@ _HOMES = {
     "PromptState": "gen2seg_kernels.prompt.refine",
     "instance_coloring_loss": "gen2seg_kernels.loss.autograd",
     "instance_coloring_terms": "gen2seg_kernels.loss.autograd",
+    "match_boundary": "gen2seg_kernels.boundary.dispatch",
     "prepare_colors": "gen2seg_kernels.prompt.prepared",
     "prompt_mask": "gen2seg_kernels.prompt.dispatch",
     "prompt_mask_with_confidence": "gen2seg_kernels.prompt.dispatch",

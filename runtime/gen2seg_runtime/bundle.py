@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from gen2seg_runtime.errors import BundleError, BundleIntegrityError, BundleIOError, BundleSchemaError
+from gen2seg_runtime.files import as_path
 from gen2seg_runtime.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, FileRecord, Manifest, StageSpec
 
 DEFAULT_BUNDLE = "gen2seg-tiny"
@@ -70,8 +71,12 @@ class Bundle:
             BundleIOError: the folder or a file cannot be read.
             BundleError: no path was given and no bundle is embedded.
         """
-        root = Path(default_bundle_path() if path is None else path).absolute()
-        if not root.is_dir():
+        root = (default_bundle_path() if path is None else as_path(path, BundleIOError)).absolute()
+        try:
+            present = root.is_dir()
+        except OSError as error:  # a name that is too long, a folder above that may not be searched
+            raise BundleIOError(f"{root}: cannot be opened: {error}") from error
+        if not present:
             raise BundleIOError(f"{root}: no such bundle folder")
         with _open_inside(root, MANIFEST_NAME) as file:
             text = file.read(MAX_MANIFEST_BYTES + 1)
@@ -99,7 +104,10 @@ class Bundle:
             return self._graphs[path]
         record = self._record(path)
         with _open_inside(self.root, path) as file:
-            return b"".join(self._verified_chunks(record, file))
+            self._check_size(record, file)
+            data = _read(file, record.bytes + 1, self.root / path)  # one more than promised: a file that grows shows
+        self._check_digest(record, hashlib.sha256(data).hexdigest())
+        return data
 
     def buffer(self, path: str) -> memoryview:
         """The content of a listed file as read-only bytes, mapped and not copied (see the head of this file).
@@ -141,21 +149,27 @@ class Bundle:
 
     def _verified_chunks(self, record: FileRecord, file: BinaryIO) -> Iterator[bytes]:
         digest = hashlib.sha256()
-        size = os.fstat(file.fileno()).st_size
-        if size != record.bytes:
-            raise BundleIntegrityError(
-                f"{self.root / record.path}: {size} bytes, the manifest says {record.bytes}; "
-                "the file is truncated or was changed: fetch or export the bundle again"
-            )
+        self._check_size(record, file)
         # At most one byte more than promised: a file growing under us must not fill the memory.
         left = record.bytes + 1
         while left and (chunk := _read(file, min(_CHUNK, left), self.root / record.path)):
             digest.update(chunk)
             left -= len(chunk)
             yield chunk
-        if digest.hexdigest() != record.sha256:
+        self._check_digest(record, digest.hexdigest())
+
+    def _check_size(self, record: FileRecord, file: BinaryIO) -> None:
+        size = os.fstat(file.fileno()).st_size
+        if size != record.bytes:
             raise BundleIntegrityError(
-                f"{self.root / record.path}: its SHA-256 is {digest.hexdigest()}, the manifest says "
+                f"{self.root / record.path}: {size} bytes, the manifest says {record.bytes}; "
+                "the file is truncated or was changed: fetch or export the bundle again"
+            )
+
+    def _check_digest(self, record: FileRecord, digest: str) -> None:
+        if digest != record.sha256:
+            raise BundleIntegrityError(
+                f"{self.root / record.path}: its SHA-256 is {digest}, the manifest says "
                 f"{record.sha256}; the file was changed: fetch or export the bundle again"
             )
 

@@ -24,7 +24,7 @@ CODES = {
     "G2S-W103": "two ONNX Runtimes installed",
     "G2S-W104": "bfloat16 is emulated",
     "G2S-W105": "no compiled prompting for this GPU",
-    "G2S-W106": "engine's GPU unknown",
+    "G2S-W106": "engine built on another GPU",
     "G2S-W107": "not run on hardware",
 }
 DOCS = "docs/error-codes.md"

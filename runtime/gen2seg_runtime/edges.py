@@ -31,10 +31,18 @@ def color_edges(colors: np.ndarray, size: tuple[int, int] | None = None) -> np.n
         ImageError: `colors` has another shape or type.
     """
     check_colors(colors)
-    tensor = _gradient_tensor(colors)
     if size is not None and size != colors.shape[:2]:
-        tensor = _resize_tensor(tensor, size)
-    return thin_gradient(tensor)
+        return thin_gradient(_resize_tensor(_gradient_tensor(colors), size))
+    result = np.empty(colors.shape[:2], np.float32)
+    for start in range(0, len(result), _STRIP_ROWS):
+        stop = min(len(result), start + _STRIP_ROWS)
+        # One row of gradients around the strip for the suppression, and one of colours around that for Sobel.
+        outer, last = max(0, start - 2), min(len(result), stop + 2)
+        first, end = max(0, start - 1), min(len(result), stop + 1)
+        tensor = _gradient_tensor(colors[outer:last])[first - outer : end - outer]
+        magnitude = np.pad(_magnitude(tensor), ((start == 0, stop == len(result)), (1, 1)))
+        result[start:stop] = _suppress(magnitude, tensor[start - first : stop - first])
+    return _finish(result)
 
 
 def _gradient_tensor(colors: np.ndarray) -> np.ndarray:
@@ -68,14 +76,22 @@ def thin_gradient(tensor: np.ndarray) -> np.ndarray:
     Returns:
         (h, w) float32 in [0, 1]; 1 is a magnitude of 4·255·√3, and more is cut there.
     """
-    # cubic interpolation may undershoot a little below zero
-    magnitude = np.sqrt(np.maximum(tensor[..., 0] + tensor[..., 2], 0))
     # Zero beyond the frame: an edge in the outermost row can be a maximum.
-    padded = np.pad(magnitude, 1)
-    result = np.empty(magnitude.shape, np.float32)
+    padded = np.pad(_magnitude(tensor), 1)
+    result = np.empty(tensor.shape[:2], np.float32)
     for start in range(0, len(result), _STRIP_ROWS):
         stop = min(len(result), start + _STRIP_ROWS)
         result[start:stop] = _suppress(padded[start : stop + 2], tensor[start:stop])
+    return _finish(result)
+
+
+def _magnitude(tensor: np.ndarray) -> np.ndarray:
+    """(h, w) length of the gradient; cubic interpolation may undershoot a little below zero."""
+    return np.sqrt(np.maximum(tensor[..., 0] + tensor[..., 2], 0))
+
+
+def _finish(result: np.ndarray) -> np.ndarray:
+    """Corners cut and values as shares of a full step, in place."""
     _cut_corners(result)
     result *= np.float32(1 / _FULL_STEP)
     return np.minimum(result, 1, out=result)

@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 
-from gen2seg_runtime import queries
 from gen2seg_runtime.colors import check_colors
-from gen2seg_runtime.edges import color_edges
 from gen2seg_runtime.encoding_file import EncodingData, read_encoding, write_encoding
 from gen2seg_runtime.errors import ImageError, PromptError
-from gen2seg_runtime.instances import Instances, find_instances
 from gen2seg_runtime.manifest import InstanceSpec, PromptSpec
 from gen2seg_runtime.profile import timed
-from gen2seg_runtime.prompts import Prompt, check_mode, check_prompt
-from gen2seg_runtime.refine import Refinement
+from gen2seg_runtime.prompts import Prompt, check_mode, check_prompt, is_list
 from gen2seg_runtime.resample import map_points, resize_colors, resize_mask
 
 if TYPE_CHECKING:
     from gen2seg_kernels import PreparedColors
+    from gen2seg_runtime.instances import Instances
+    from gen2seg_runtime.refine import Refinement
 
 
 class Encoding:
@@ -51,13 +49,12 @@ class Encoding:
             ImageError: another shape or type, or a size without pixels.
         """
         check_colors(colors)
-        if min(size) < 1:
-            raise ImageError(f"size must be (height, width) of at least 1, got {size}")
+        height, width = _check_size(size)
         # Over bytes, not over an array: nobody can make such a view writable again.
         frozen = np.frombuffer(np.ascontiguousarray(colors).tobytes(), np.uint8).reshape(colors.shape)
         self._data = EncodingData(
             frozen,
-            (int(size[0]), int(size[1])),
+            (height, width),
             bundle_id,
             bundle_name,
             prompt or PromptSpec(),
@@ -196,6 +193,9 @@ class Encoding:
             PromptError: as for `mask`, or `labels` has not one entry for each prompt.
         """
         mode, values = self._resolve(mode, options)
+        for name, given in (("prompts", prompts), ("labels", [] if labels is None else labels)):
+            if not is_list(given):
+                raise PromptError(f"{name} must be a list with one entry for each prompt, got {type(given).__name__}")
         if labels is not None and len(labels) != len(prompts):
             raise PromptError(f"labels must hold one list for each of {len(prompts)} prompts, got {len(labels)}")
         signs = [None] * len(prompts) if labels is None else labels
@@ -207,10 +207,10 @@ class Encoding:
         self,
         point: Any,
         label: int = 1,
-        after: Refinement | None = None,
+        after: "Refinement | None" = None,
         mode: str | None = None,
         **options: Any,
-    ) -> Refinement:
+    ) -> "Refinement":
         """One more click on a mask, at the cost of that click alone.
 
         Args:
@@ -224,8 +224,9 @@ class Encoding:
             PromptError: as for `mask`; `mode` or options with a later click; `after` is of another encoding.
         """
         from gen2seg_kernels import prompt_refine, prompt_start
+        from gen2seg_runtime.refine import Refinement
 
-        if label not in (0, 1):
+        if not isinstance(label, int | np.integer) or label not in (0, 1):
             raise PromptError(f"label must be 1 (positive) or 0 (negative), got {label!r}")
         # Whether there is a positive point is seen over all clicks: this one is checked as if it were.
         place = check_prompt([point], None, self.size)
@@ -236,6 +237,8 @@ class Encoding:
             except (ValueError, TypeError) as error:
                 raise PromptError(str(error)) from error
             after = Refinement((), (), mode, self.size, state)
+        elif not isinstance(after, Refinement):
+            raise PromptError(f"`after` is what an earlier call gave, got {type(after).__name__}")
         elif mode is not None or options:
             raise PromptError("mode and options are those of the first click; a later one cannot change them")
         elif after.state.colors is not self._prepared.get(after.mode):
@@ -251,7 +254,7 @@ class Encoding:
     @timed("instances")
     def instances(
         self, *, distance: float | None = None, background: float | None = None, min_area: int | None = None
-    ) -> Instances:
+    ) -> "Instances":
         """Every instance, largest first, labels at the size of the picture.
 
         Args:
@@ -260,6 +263,8 @@ class Encoding:
         Raises:
             ImageError: a parameter is out of its range.
         """
+        from gen2seg_runtime.instances import find_instances
+
         defaults = self._data.instances
         return find_instances(
             self.colors,
@@ -272,6 +277,8 @@ class Encoding:
     @timed("edges")
     def edges(self) -> np.ndarray:
         """(H, W) float32 in [0, 1]: thin edges between colours, see `gen2seg_runtime.edges.color_edges`."""
+        from gen2seg_runtime.edges import color_edges
+
         return color_edges(self.colors, self.size)
 
     @timed("prompt")
@@ -289,6 +296,8 @@ class Encoding:
             PromptError: no such box, or as for `mask`.
         """
         mode, values = self._resolve(mode, options)
+        from gen2seg_runtime import queries
+
         return queries.mask_of_box(self, box, mode, values, clip)
 
     @timed("prompt")
@@ -304,6 +313,8 @@ class Encoding:
             PromptError: another shape or type, an empty mask, or as for `mask`.
         """
         mode, values = self._resolve(mode, options)
+        from gen2seg_runtime import queries
+
         return queries.mask_of_region(self, mask, mode, values)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -315,14 +326,16 @@ class Encoding:
         write_encoding(path, self._data)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str], *, max_pixels: int | None = None) -> Self:
         """Read what `save` wrote.
 
+        Args:
+            max_pixels: refuse larger ones, see `gen2seg_runtime.images.read_image`.
         Raises:
             ImageReadError: the file is missing or cannot be read.
             EncodingFormatError: it is damaged or was not written by `save`.
         """
-        data = read_encoding(path)
+        data = read_encoding(path, max_pixels)
         return cls(
             data.colors,
             data.size,
@@ -375,3 +388,10 @@ class Encoding:
         for k, mask in enumerate(small):
             result[k] = resize_mask(mask, self.size)
         return result
+
+
+def _check_size(size: Any) -> tuple[int, int]:
+    sides = size if isinstance(size, tuple | list) else ()
+    if len(sides) != 2 or not all(isinstance(side, int | np.integer) and 1 <= side < 1 << 31 for side in sides):
+        raise ImageError(f"size must be two whole numbers (height, width) of at least 1, got {size!r:.100}")
+    return int(sides[0]), int(sides[1])

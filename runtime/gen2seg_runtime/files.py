@@ -4,15 +4,60 @@ Both context managers write beside the target under a hidden temporary name and 
 When the block raises, or the process is interrupted, what was there before is still there.
 """
 
+import io
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from gen2seg_runtime.errors import OutputError, OutputExistsError
+from gen2seg_runtime.errors import Gen2SegError, OutputError, OutputExistsError
+
+_SMALL_READ = 1 << 16
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux
+
+
+class SteadyReader(io.BufferedReader):
+    """A file read in pieces no larger than the file.
+
+    Parsers ask for as many bytes as a damaged header says, and Python sets that much memory aside first.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _SMALL_READ:
+            size = max(0, min(size, self._size - self.tell()))
+        return super().read(size)
+
+
+def as_path(value: Any, error: type[Gen2SegError]) -> Path:
+    """A path argument (str, bytes or os.PathLike) as a Path.
+
+    Raises:
+        error: another type, or characters that no file name can have.
+    """
+    try:
+        text = os.fsdecode(value)
+        raw = os.fsencode(text)
+    except (TypeError, ValueError) as problem:
+        raise error(f"a path is a string or os.PathLike, got {type(value).__name__}: {problem}") from problem
+    if b"\0" in raw:
+        raise error(f"{text!r}: a path cannot hold a zero character")
+    return Path(text)
+
+
+def check_regular(path: Path, error: type[Gen2SegError]) -> None:
+    """Raises `error` unless the path is a regular file: a pipe or a device would never end."""
+    if not path.exists():
+        raise error(f"{path}: no such file")
+    if not path.is_file():
+        raise error(f"{path}: not a regular file")
 
 
 @contextmanager
@@ -28,10 +73,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         OutputError: the folder is missing or not writable, or `path` is a folder or a device
             (replacing /dev/null would break the machine).
     """
-    target = Path(os.path.realpath(path))
-    _check_parent(target)
-    if target.exists() and not target.is_file():
-        raise OutputError(f"{target}: exists and is not a regular file; choose another name")
+    target = _output_file(path)
     temporary = _temporary_sibling(target)
     try:
         # 0o666 under the user's umask: mkstemp's 0o600 would make results unreadable for others.
@@ -59,10 +101,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         as `atomic_write`; and OutputError if the block wrote no file.
     """
-    target = Path(os.path.realpath(path))
-    _check_parent(target)
-    if target.exists() and not target.is_file():
-        raise OutputError(f"{target}: exists and is not a regular file; choose another name")
+    target = _output_file(path)
     temporary = _temporary_sibling(target).with_suffix(target.suffix)
     try:
         yield temporary
@@ -125,9 +164,17 @@ def check_output_directory(path: str | os.PathLike[str], overwrite: bool = False
     Raises:
         as `atomic_directory`.
     """
-    target = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow a link we must see
+    target = Path(os.path.abspath(as_path(path, OutputError)))  # noqa: PTH100 - resolve() would follow a link we must see
     _check_parent(target)
     _check_replaceable(target, overwrite)
+    return target
+
+
+def _output_file(path: str | os.PathLike[str]) -> Path:
+    target = Path(os.path.realpath(as_path(path, OutputError)))
+    _check_parent(target)
+    if target.exists() and not target.is_file():
+        raise OutputError(f"{target}: exists and is not a regular file; choose another name")
     return target
 
 
@@ -136,6 +183,12 @@ def _temporary_sibling(target: Path) -> Path:
 
 
 def _check_parent(target: Path) -> None:
+    try:
+        target.lstat()  # a name that is too long shows itself here, as an OSError that is no FileNotFoundError
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise OutputError(f"{target}: cannot write here: {error}") from error
     if not target.parent.is_dir():
         raise OutputError(f"{target}: the folder {target.parent} does not exist")
 
@@ -163,6 +216,9 @@ def _swap_in(temporary: Path, target: Path) -> None:
     if not target.exists():
         _replace(temporary, target)
         return
+    if _exchange(temporary, target):
+        shutil.rmtree(temporary, ignore_errors=True)
+        return
     old = _temporary_sibling(target)
     _replace(target, old)
     try:
@@ -171,6 +227,19 @@ def _swap_in(temporary: Path, target: Path) -> None:
         old.replace(target)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap two names in one step, so that a process killed here leaves no moment without the second; False where the
+    system cannot (Linux' renameat2 with RENAME_EXCHANGE)."""
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    if rename is None:
+        return False
+    return rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0
 
 
 def _sync_tree(folder: Path) -> None:

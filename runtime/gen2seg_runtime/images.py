@@ -14,21 +14,33 @@ What happens to pictures that are not 8-bit RGB:
 
 import os
 import struct
+import sys
 import threading
 import warnings
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from gen2seg_runtime.errors import ImageError, ImageReadError, ImageWarning
+from gen2seg_runtime.files import SteadyReader, as_path, check_regular
 
 # Just under Pillow's own hard limit, so that ours speaks first and names the way to raise it.
 DEFAULT_MAX_PIXELS = 178_000_000
 MAX_PIXELS_VARIABLE = "GEN2SEG_MAX_PIXELS"
+# Not all that Pillow knows: some of the rest start other programs (EPS: Ghostscript), unpack without a bound (FITS) or
+# pixel by pixel in Python, for minutes (QOI, DDS).
+FORMATS = (
+    *("PNG", "JPEG", "MPO", "TIFF", "BMP", "DIB", "GIF", "WEBP", "JPEG2000", "AVIF", "PPM"),
+    *("TGA", "ICO", "ICNS", "PCX", "SGI", "IM", "SUN", "SPIDER", "PSD"),
+)
 _LOW_QUANTILE, _HIGH_QUANTILE = 0.001, 0.999
+# Bytes of a float type -> below this span of values (halved) 255 / span would leave the type's range.
+_LEAST_SPAN = {2: 1.0, 4: 1e-35, 8: 1e-300}
+_ENLARGE = 2.0**600
 _ORIENTATION_TAG = 0x0112
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 # What decoders raise when they stumble over damaged files; OSError covers Pillow's own "truncated".
@@ -41,6 +53,10 @@ _DAMAGE = (
     KeyError,
     EOFError,
     OverflowError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+    ArithmeticError,
     struct.error,
     zlib.error,
 )
@@ -67,7 +83,7 @@ def read_image(source: Any, *, max_pixels: int | None = None) -> np.ndarray:
     if isinstance(source, Image.Image):
         return _from_pil(source, limit, "the given PIL image")
     if isinstance(source, str | os.PathLike):
-        return _from_file(Path(os.fspath(source)), limit)
+        return _from_file(as_path(source, ImageError), limit)
     raise ImageError(f"image must be a path, a PIL image or a NumPy array, got {type(source).__name__}")
 
 
@@ -82,9 +98,35 @@ def pixel_limit(max_pixels: int | None = None) -> int:
         if not text.isdecimal() or int(text) < 1:
             raise ImageError(f"{MAX_PIXELS_VARIABLE} must be a positive integer, got {text!r}")
         return int(text)
-    if max_pixels < 1:
-        raise ImageError(f"max_pixels must be positive, got {max_pixels}")
-    return max_pixels
+    if isinstance(max_pixels, bool) or not isinstance(max_pixels, int | np.integer) or max_pixels < 1:
+        raise ImageError(f"max_pixels must be a positive whole number, got {max_pixels!r:.100}")
+    return int(max_pixels)
+
+
+def load_picture(file: BinaryIO, name: str, limit: int, formats: Sequence[str] = FORMATS) -> Image.Image:
+    """Open a picture and unpack its pixels, after its size was compared with a limit.
+
+    Args:
+        file: its content.
+        name: of the file, for messages.
+        limit: most pixels, from `pixel_limit`.
+        formats: Pillow's names of those that may be tried.
+    Returns:
+        The loaded PIL image, of any mode; orientation not yet applied.
+    Raises:
+        ImageError: no pixels or too many.
+        ImageReadError: truncated, damaged or of no known format.
+    """
+    try:
+        return _loaded(_open(file, limit, formats), limit, name)
+    except UnidentifiedImageError as error:
+        raise ImageReadError(f"{name}: not a picture in a known format") from error
+    except _BOMBS as error:
+        raise ImageError(f"{name}: more pixels than the limit of {limit:,}: {error}") from error
+    except (ImageError, ImageReadError):
+        raise
+    except _DAMAGE as error:
+        raise ImageReadError(f"{name}: cannot be read: {error}") from error
 
 
 def _check_size(height: int, width: int, limit: int, name: str) -> None:
@@ -99,41 +141,67 @@ def _check_size(height: int, width: int, limit: int, name: str) -> None:
 
 def _from_file(path: Path, limit: int) -> np.ndarray:
     try:
-        if not path.exists():
-            raise ImageReadError(f"{path}: no such file")
-        if not path.is_file():
-            raise ImageReadError(f"{path}: not a regular file")
+        check_regular(path, ImageReadError)
         if path.stat().st_size == 0:
             raise ImageReadError(f"{path}: the file is empty")
-        with path.open("rb") as file, _open(file, limit) as image:
-            return _from_pil(image, limit, str(path))
+        with SteadyReader(path) as file, load_picture(file, str(path), limit) as image:
+            return _upright(image, str(path))
     except (ImageReadError, ImageError):
         raise
-    except UnidentifiedImageError as error:
-        raise ImageReadError(f"{path}: not a picture in a known format") from error
-    except _BOMBS as error:
-        raise ImageError(f"{path}: more pixels than the limit of {limit:,}: {error}") from error
-    except _DAMAGE as error:
+    except OSError as error:
         raise ImageReadError(f"{path}: cannot be read: {error}") from error
 
 
-def _open(file: Any, limit: int) -> Image.Image:
+def _open(file: BinaryIO, limit: int, formats: Sequence[str]) -> Image.Image:
     """`Image.open` that also lets pass what is between Pillow's own limit and a larger one of ours."""
     if Image.MAX_IMAGE_PIXELS is None or limit <= DEFAULT_MAX_PIXELS:
-        return Image.open(file)
+        return _identify(file, formats)
     with _pillow_limit_lock:  # Pillow's limit is a global
         kept = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = limit
         try:
-            return Image.open(file)
+            return _identify(file, formats)
         finally:
             Image.MAX_IMAGE_PIXELS = kept
 
 
-def _from_pil(image: Image.Image, limit: int, name: str) -> np.ndarray:
-    _check_size(image.height, image.width, limit, name)
+def _identify(file: BinaryIO, formats: Sequence[str]) -> Image.Image:
+    Image.preinit()  # the common formats; the others are loaded for a file that is in none of these
+    common = [name for name in formats if name in Image.OPEN]
     try:
-        image.load()
+        return Image.open(file, formats=common)
+    except UnidentifiedImageError:
+        Image.init()
+        others = [name for name in formats if name in Image.OPEN and name not in common]
+        if not others:
+            raise
+    file.seek(0)
+    return Image.open(file, formats=others)
+
+
+def _loaded(image: Image.Image, limit: int, name: str) -> Image.Image:
+    _check_size(image.height, image.width, limit, name)
+    image.load()
+    # Some formats say their size before and keep another one.
+    _check_size(image.height, image.width, limit, name)
+    return image
+
+
+def _from_pil(image: Image.Image, limit: int, name: str) -> np.ndarray:
+    try:
+        _loaded(image, limit, name)
+    except ImageError:
+        raise
+    except _BOMBS as error:
+        raise ImageError(f"{name}: more pixels than the limit of {limit:,}: {error}") from error
+    except _DAMAGE as error:
+        raise ImageReadError(f"{name}: damaged or truncated: {error}") from error
+    return _upright(image, name)
+
+
+def _upright(image: Image.Image, name: str) -> np.ndarray:
+    """A loaded PIL image of any mode as (H, W, 3) uint8, its orientation applied."""
+    try:
         rgb = _pixels(image, name)
     except ImageError:
         raise
@@ -174,6 +242,8 @@ def _orient(rgb: np.ndarray, orientation: int) -> np.ndarray:
 
 def _from_array(array: np.ndarray, limit: int) -> np.ndarray:
     name = "the given array"
+    if _is_masked(array):
+        raise ImageError("image is a masked array; fill what is masked first (image.filled(0))")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
@@ -197,6 +267,11 @@ def _from_array(array: np.ndarray, limit: int) -> np.ndarray:
     if array.dtype.kind == "f" and array.dtype.itemsize <= 8:
         return _grey_to_rgb(_scale_floats(array, name))
     raise ImageError(f"a grey image must be bool, uint8, uint16 or float, got {array.dtype}")
+
+
+def _is_masked(array: np.ndarray) -> bool:
+    masked = sys.modules.get("numpy.ma")  # who made such an array has loaded it; nobody else need
+    return masked is not None and isinstance(array, masked.MaskedArray)
 
 
 def _grey_to_rgb(grey: np.ndarray) -> np.ndarray:
@@ -231,7 +306,13 @@ def _stretch(grey: np.ndarray, low: float, high: float) -> np.ndarray:
     if high <= low:
         return np.zeros(grey.shape, np.uint8)
     # Halved first: the difference of two huge floats of opposite sign would overflow.
+    span = high / 2 - low / 2
+    if span < _LEAST_SPAN[grey.dtype.itemsize if grey.dtype.kind == "f" else 8]:
+        grey = grey.astype(np.float64)
+        if span < _LEAST_SPAN[8]:
+            grey, low, high = grey * _ENLARGE, low * _ENLARGE, high * _ENLARGE
+            span = high / 2 - low / 2
     scaled = grey / 2.0
     scaled -= low / 2
-    scaled *= 255 / (high / 2 - low / 2)
+    scaled *= 255 / span
     return np.rint(np.clip(scaled, 0, 255, out=scaled)).astype(np.uint8)

@@ -18,7 +18,9 @@ Sources: minmod slope (Roe 1986); region merging by mean colour (as in Nock and 
 the stability score of Segment Anything (Kirillov et al. 2023) on nested partitions.
 """
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +29,8 @@ from gen2seg_runtime.errors import ImageError
 from gen2seg_runtime.extend import extend_labels
 from gen2seg_runtime.regions import RegionGraph, absorb_small, between_two, compact, merge_similar, region_graph
 from gen2seg_runtime.resample import resize_labels
+
+_FARTHEST = 1e6  # beyond any distance of colours
 
 _STEP_SHARE = 0.15  # of `distance`: a larger step between smoothed neighbours parts two pieces
 _STRIP_WIDTH = 5.0  # pixels: what lies between two instances and is wider is no outline
@@ -103,17 +107,10 @@ def find_instances(
         ImageError: wrong shape or type of `colors`, or a parameter out of its range.
     """
     check_colors(colors)
-    numbers = all(isinstance(value, int | float) for value in (distance, background))
-    if (
-        not numbers
-        or not isinstance(min_area, int)
-        or not np.isfinite([distance, background]).all()
-        or distance <= 0
-        or min_area < 1
-    ):
+    distance, background = _color_length("distance", distance), _color_length("background", background)
+    if distance <= 0 or not isinstance(min_area, int) or min_area < 1:
         raise ImageError(
-            "instances need a number distance > 0, a finite background and a whole min_area >= 1, "
-            f"got {distance}, {background} and {min_area}"
+            f"instances need a distance > 0 and a whole min_area >= 1, got {distance:g} and {min_area!r:.100}"
         )
     colors = np.ascontiguousarray(colors)
     pieces = _pieces(colors, distance, background)
@@ -127,6 +124,13 @@ class _Partition:
     labels: np.ndarray  # (h, w) int64, regions 0..n-1, each of which occurs
     ground: np.ndarray  # (n,) bool, which one is the background
     scores: np.ndarray  # (n,) float64
+
+
+def _color_length(name: str, value: Any) -> float:
+    """A length among colours as a float whose square is one too: no two colours are as far apart as the bound."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -math.inf < value < math.inf:
+        raise ImageError(f"instances need a finite distance > 0 and a finite background; {name} is {value!r:.100}")
+    return float(max(-_FARTHEST, min(value, _FARTHEST)))
 
 
 def _pieces(colors: np.ndarray, distance: float, background: float) -> _Partition:

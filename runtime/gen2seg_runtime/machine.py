@@ -7,7 +7,6 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -73,9 +72,11 @@ class Machine:
             return False
 
     def version(self, distribution: str) -> str | None:
+        from importlib import metadata  # a tenth of a start without it
+
         try:
-            return version(distribution)
-        except PackageNotFoundError:
+            return metadata.version(distribution)
+        except metadata.PackageNotFoundError:
             return None
 
     def load_error(self, module: str) -> str | None:

@@ -278,6 +278,8 @@ class Manifest:
         Warns:
             BundleWarning: for each field that is not known; it is kept in `extra`.
         """
+        if not isinstance(text, str | bytes):
+            raise BundleSchemaError(f"{where}: expected JSON text, got {type(text).__name__}")
         try:
             raw = text.encode() if isinstance(text, str) else text
             text = raw.decode("utf-8")

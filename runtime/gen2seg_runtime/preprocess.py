@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from gen2seg_runtime.errors import ImageError
 from gen2seg_runtime.manifest import InputSpec, ResizeSpec
 
 
@@ -34,6 +35,19 @@ def plan_geometry(image_size: tuple[int, int], spec: InputSpec) -> Geometry:
     bucket = choose_bucket(image_size, spec.buckets)
     content = bucket if spec.resize.rule == "fixed" else _inside(image_size, bucket, spec.resize)
     return Geometry(image_size, content, bucket)
+
+
+def check_geometry(geometry: Geometry, limit: int) -> None:
+    """Raise ImageError where the network would see more pixels than a picture may have.
+
+    A manifest may enlarge small pictures to any size; this holds the memory for that under the user's own limit.
+    """
+    height, width = geometry.padded
+    if height * width > max(limit, math.prod(geometry.image)):
+        raise ImageError(
+            f"the bundle brings a picture of {geometry.image[1]}×{geometry.image[0]} pixels to {width}×{height}, "
+            f"more than the limit of {limit:,}; raise it with max_pixels or GEN2SEG_MAX_PIXELS if you trust the bundle"
+        )
 
 
 def choose_bucket(size: tuple[int, int], buckets: tuple[tuple[int, int], ...]) -> tuple[int, int]:
@@ -91,31 +105,33 @@ def network_input(rgb: np.ndarray, spec: InputSpec, geometry: Geometry) -> np.nd
     Returns:
         (1, 3, ph, pw) float32, C-contiguous.
     """
+    from gen2seg_kernels.pixels.cpu import picture_to_planes
+
     height, width = geometry.content
-    order = (0, 1, 2) if spec.color_order == "RGB" else (2, 1, 0)
-    x = np.empty((1, 3, *geometry.padded), np.float32)
-    if geometry.content == geometry.image:
-        _fill_levels(x[0, :, :height, :width], rgb[..., order], spec)
-    elif spec.resize.interpolation == "bilinear_antialias":
+    if geometry.content != geometry.image:
+        if spec.resize.interpolation != "bilinear_antialias":
+            return _from_floats(rgb, spec, geometry)
         # PIL's bilinear filter widens with the factor (antialias) and is the same on every machine.
-        resized = np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
-        _fill_levels(x[0, :, :height, :width], resized[..., order], spec)
-    else:
-        for channel, source in enumerate(order):
-            # The same filter on float32 (mode F): no value is rounded to a whole number.
-            plane = Image.fromarray(rgb[..., source].astype(np.float32))
-            values = np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR)) / np.float32(spec.scale)
-            x[0, channel, :height, :width] = _normalized(values, spec, channel)
+        rgb = np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
+    if spec.color_order == "BGR":
+        rgb = rgb[..., ::-1]
+    levels = np.arange(256, dtype=np.float32) / np.float32(spec.scale)
+    # 256 levels: a table gives the same float32 as the formula, in a fraction of the time.
+    table = np.stack([_normalized(levels, spec, channel) for channel in range(3)])
+    return picture_to_planes(rgb, table, geometry.padded)[None]
+
+
+def _from_floats(rgb: np.ndarray, spec: InputSpec, geometry: Geometry) -> np.ndarray:
+    """The input by the same filter on float32 (PIL's mode F): no value is rounded to a whole number."""
+    height, width = geometry.content
+    x = np.empty((1, 3, *geometry.padded), np.float32)
+    for channel, source in enumerate((0, 1, 2) if spec.color_order == "RGB" else (2, 1, 0)):
+        plane = Image.fromarray(rgb[..., source].astype(np.float32))
+        values = np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR)) / np.float32(spec.scale)
+        x[0, channel, :height, :width] = _normalized(values, spec, channel)
     x[:, :, :height, width:] = x[:, :, :height, width - 1 : width]
     x[:, :, height:] = x[:, :, height - 1 : height]
     return x
-
-
-def _fill_levels(target: np.ndarray, rgb: np.ndarray, spec: InputSpec) -> None:
-    levels = np.arange(256, dtype=np.float32) / np.float32(spec.scale)
-    for channel in range(3):
-        # 256 levels: a table gives the same float32 as the formula, in a fraction of the time.
-        target[channel] = _normalized(levels, spec, channel)[rgb[..., channel]]
 
 
 def _normalized(values: np.ndarray, spec: InputSpec, channel: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Check what a user hands to `Encoding.mask` before any kernel sees it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,7 @@ def check_prompt(points: Any, labels: Any, size: tuple[int, int]) -> Prompt:
         return Prompt(places, np.ones(len(places), bool))
     try:
         signs = np.asarray(labels)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise PromptError(f"labels must be a flat list of 1 and 0: {error}") from error
     if signs.shape != (len(places),):
         raise PromptError(f"labels must hold one value for each of the {len(places)} points, got {labels!r}")
@@ -48,7 +49,7 @@ def check_prompt(points: Any, labels: Any, size: tuple[int, int]) -> Prompt:
 def _check_points(points: Any, size: tuple[int, int]) -> np.ndarray:
     try:
         places = np.asarray(points)
-    except ValueError as error:  # rows of different lengths
+    except (ValueError, TypeError) as error:  # rows of different lengths
         raise PromptError(f"points must be a list of (x, y) pairs: {error}") from error
     if places.size == 0:
         raise PromptError("points is empty; give at least one (x, y)")
@@ -63,8 +64,15 @@ def _check_points(points: Any, size: tuple[int, int]) -> np.ndarray:
     return places
 
 
+def is_list(value: Any) -> bool:
+    """Whether `value` holds entries in order: a sequence other than text, or an array with an axis."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
 def check_mode(mode: str) -> str:
     """Return `mode`; PromptError if there is none of that name."""
-    if mode not in MODES:
+    if not isinstance(mode, str) or mode not in MODES:
         raise PromptError(f"unknown prompt mode {mode!r}; known: {', '.join(MODES)}")
     return mode

@@ -39,7 +39,10 @@ def mask_of_box(encoding: "Encoding", box: Any, mode: str, values: dict[str, Any
 
 def mask_of_region(encoding: "Encoding", mask: Any, mode: str, values: dict[str, Any]) -> np.ndarray:
     """Bool (H, W) mask of what looks like a mask; see `Encoding.mask_like`."""
-    given = np.asarray(mask)
+    try:
+        given = np.asarray(mask)
+    except (TypeError, ValueError) as error:
+        raise PromptError(f"a mask as a prompt must be a bool array: {error}") from error
     if given.shape != encoding.size or given.dtype != bool:
         raise PromptError(f"a mask as a prompt must be bool {encoding.size}, got {given.shape} {given.dtype}")
     if not given.any():
@@ -91,7 +94,7 @@ def _check_box(box: Any, size: tuple[int, int]) -> tuple[float, float, float, fl
     """The part of a box inside the picture."""
     try:
         values = np.asarray(box, np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise PromptError(f"a box is x0, y0, x1, y1: {error}") from error
     if values.shape != (4,) or not np.isfinite(values).all():
         raise PromptError(f"a box is four finite numbers x0, y0, x1, y1, got {box!r:.100}")

@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Self
@@ -16,10 +15,11 @@ from gen2seg_runtime.bundle import Bundle
 from gen2seg_runtime.colors import check_shape, normalize_colors
 from gen2seg_runtime.encoding import Encoding
 from gen2seg_runtime.errors import BundleWarning, ImageError
-from gen2seg_runtime.images import read_image
+from gen2seg_runtime.images import pixel_limit, read_image
 from gen2seg_runtime.manifest import Manifest
-from gen2seg_runtime.preprocess import Geometry, network_input, plan_geometry
+from gen2seg_runtime.preprocess import Geometry, check_geometry, network_input, plan_geometry
 from gen2seg_runtime.profile import Timings, collect, stage
+from gen2seg_runtime.prompts import is_list
 
 if TYPE_CHECKING:
     from gen2seg_runtime.stream import Stream
@@ -166,7 +166,9 @@ class Segmenter:
             as `encode`, for the first picture that fails.
         """
         if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-            raise ImageError(f"batch must be a whole number >= 1, got {batch!r}")
+            raise ImageError(f"batch must be a whole number >= 1, got {batch!r:.100}")
+        if not is_list(images):
+            raise ImageError(f"images must be a list of pictures, got {type(images).__name__}")
         encodings: dict[int, Encoding] = {}
         waiting: dict[tuple[int, ...], list[tuple[int, np.ndarray, Geometry]]] = {}
 
@@ -209,8 +211,10 @@ class Segmenter:
 
     def _prepared(self, images: Sequence[Any], max_pixels: int | None) -> Iterator[tuple[np.ndarray, Geometry]]:
         """The pictures as inputs, in order; the next one is made while the caller works on one."""
-        if not images:
+        if not len(images):
             return
+        from concurrent.futures import ThreadPoolExecutor
+
         context = copy_context()  # so that a profile around this call sees what the thread does
         with ThreadPoolExecutor(1, thread_name_prefix="gen2seg-read") as reader:
             ahead = reader.submit(context.run, self._prepare, images[0], max_pixels)
@@ -230,6 +234,7 @@ class Segmenter:
         spec = self.manifest.input
         with stage("resize"):
             geometry = plan_geometry((rgb.shape[0], rgb.shape[1]), spec)
+            check_geometry(geometry, pixel_limit(max_pixels))
             return network_input(rgb, spec, geometry), geometry
 
     def _finish(self, raw: np.ndarray, x: np.ndarray, geometry: Geometry) -> Encoding:
@@ -237,7 +242,9 @@ class Segmenter:
         height, width = geometry.content
         manifest = self.manifest
         with stage("normalise"):
-            colors = normalize_colors(raw[0], manifest.output)[:height, :width]
+            # The rule "fixed" looks at each pixel alone; the others at the padding too.
+            crop = np.s_[:, :height, :width] if manifest.output.normalization == "fixed" else np.s_[:]
+            colors = normalize_colors(raw[0][crop], manifest.output)[:height, :width]
         return Encoding(
             colors,
             geometry.image,

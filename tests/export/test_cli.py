@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -99,6 +100,25 @@ def test_help_needs_no_torch():
     )
     assert done.returncode == 0, done.stderr
     assert "--random-weights" in done.stdout
+
+
+def test_an_engine_that_cannot_be_built_is_exit_code_1_beside_a_whole_bundle(
+    quick: dict, checkpoint: Path, graph: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+):
+    put_graph(monkeypatch, graph)
+    monkeypatch.setattr(pipeline, "add_kernels", lambda *_args: None)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    output = tmp_path / "b"
+    words = ["--backbone", "tiny", "--checkpoint", str(checkpoint), "--target", "tensorrt", "--threads", "1"]
+    assert cli.main([*words, "--max-images", "1", "--json", "-o", str(output)]) == 1
+    said = capsys.readouterr()
+    last = said.err.strip().splitlines()[-1]
+    assert "written and verified, but without 1 of the engines" in last
+    assert "pip install 'gen2seg[tensorrt]'" in last
+    assert "trtexec --onnx=model.onnx --stronglyTyped" in last
+    assert json.loads(said.out)["verification"]["passed"] is True
+    script = Bundle.open(output).read("engines/network.trtexec.sh").decode()
+    assert "trtexec --onnx=model.onnx" in script
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import gen2seg_kernels
 from gen2seg_export import cases, samples
 from gen2seg_export.cases import Case, References
 from gen2seg_export.errors import ExportError
+from gen2seg_export.goldens import limited_goldens
 from gen2seg_export.model import Cost
 from gen2seg_export.parity import CaseReport, Gate, ParityReport, verify_bundle
 from gen2seg_export.pipeline import ExportReport
@@ -22,8 +23,8 @@ from gen2seg_export.reference import reference_colors, reference_input, target_s
 from gen2seg_export.source import Source, random_source
 from gen2seg_export.tolerances import TOLERANCES, carried, loosest, stage_tolerance_name
 from gen2seg_runtime.colors import normalize_colors
-from gen2seg_runtime.difference import PSNR_CEILING, Difference, difference
-from gen2seg_runtime.manifest import InputSpec, OutputSpec, PadSpec, ResizeSpec, StageSpec
+from gen2seg_runtime.difference import LEAST_SPREAD, PSNR_CEILING, Difference, difference, stage_difference
+from gen2seg_runtime.manifest import GoldenRecord, InputSpec, OutputSpec, PadSpec, ResizeSpec, StageSpec
 from gen2seg_runtime.preprocess import network_input, plan_geometry
 from gen2seg_runtime.segmenter import Segmenter
 
@@ -95,6 +96,51 @@ def test_relative_limits_grow_by_the_root_of_the_stages_that_rounded():
     gate = Gate(chain, gate_masks=False)
     gate.judge(_case(**dict.fromkeys(chain, Difference(0, 0, 0.15, 200))), dict.fromkeys(chain, 1.0))
     assert [failure.split(":")[0] for failure in gate.failures] == ["x, stage encoder", "x, stage unet"]
+
+
+def test_colours_that_are_not_those_of_the_raw_output():
+    gate = Gate({"network": "int8"}, gate_masks=False)
+    for painting in (1, 2):
+        case = CaseReport("x", "real", (1, 32, 32), {"network": NOTHING}, NOTHING, 1.0, 1.0, painting)
+        gate.judge(case, {"network": 1.0})
+    assert gate.failures == ["x colours: 2 from those of the bundle's own raw output"]
+
+
+@pytest.mark.parametrize(("psnr", "passes"), [(45.1, True), (44.9, False), (math.nan, False)])
+def test_random_weights_owe_the_promised_psnr_over_the_range_of_their_raw_output(psnr: float, passes: bool):
+    moved = Difference(27, 4.6, 0.7, 34.7)  # the colours, by one value at the end of the range
+    raw = Difference(0.01, 1e-4, 0.02, psnr)
+    case = CaseReport("x", "real", (1, 32, 32), {"network": raw}, moved, 1.0, 1.0, 0)
+    row = {"network": "bfloat16"}
+    gate = Gate(row, gate_masks=False, trained=False)
+    gate.judge(case, {"network": 1.0})
+    assert any("of the raw colours" in failure for failure in gate.failures) is not passes
+    trained = Gate(row, gate_masks=False)
+    trained.judge(case, {"network": 1.0})
+    assert sum("x colours" in failure for failure in trained.failures) == 3  # mean, relative, PSNR
+
+
+def test_only_random_weights_are_given_a_least_spread():
+    expected = np.append(np.linspace(-0.01, 0.01, 1000), [-1.0, 1.0])  # nearly all in a sliver of the range
+    got = expected + 1e-3
+    assert stage_difference(got, expected, trained=True) == difference(got, expected)
+    assert stage_difference(got, expected, trained=False).relative == pytest.approx(1e-3 / (2 * LEAST_SPREAD))
+    wide = np.linspace(-1, 1, 1000)
+    assert stage_difference(wide + 1e-3, wide, trained=False) == difference(wide + 1e-3, wide)
+
+
+@pytest.mark.parametrize(("trained", "psnr", "least"), [(True, 34.7, 45), (False, 34.7, 28.7), (False, 60, 45)])
+def test_goldens_of_random_weights_are_limited_by_what_was_seen(trained: bool, psnr: float, least: float):
+    case = CaseReport("x", "golden", (1, 32, 32), {"network": NOTHING}, Difference(27, 4.6, 0.7, psnr), 1.0, 1.0, 0)
+    report = ParityReport("openvino", {"network": "bfloat16"}, "metric", False, (case,), ())
+    [golden] = limited_goldens([GoldenRecord(image="goldens/x.png", colors="goldens/x.colors.png")], [report], trained)
+    assert golden.min_psnr == pytest.approx(least)
+
+
+@pytest.mark.parametrize("row", TOLERANCES)
+def test_the_least_spread_leaves_the_relative_limit_the_stricter_one(row: str):
+    limits = TOLERANCES[row]
+    assert -20 * math.log10(limits.stage_relative * LEAST_SPREAD) > limits.stage_psnr + 1.9
 
 
 def test_a_chain_is_as_exact_as_its_loosest_stage_so_far():

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from gen2seg_export.errors import ExportError
-from gen2seg_export.precision import apply, preferred_backend
+from gen2seg_export.precision import apply
 from gen2seg_export.precision.formats import FORMATS, get_format
 from gen2seg_export.precision.graph import open_graph
 from gen2seg_export.precision.plan import NORMS, SOFTMAX, make_plan
@@ -252,13 +252,6 @@ def test_branches_are_refused(tmp_path: Path):
     node = helper.make_node("If", ["yes"], ["y"], then_branch=branch, else_branch=branch)
     with pytest.raises(ExportError, match="branches or loops"):
         open_graph(_save(tmp_path, [node], [condition]))
-
-
-def test_preference_is_data():
-    assert preferred_backend("fp32") == "onnxruntime"
-    assert preferred_backend("bf16") == "openvino"
-    with pytest.raises(ExportError, match="int8 needs the target openvino"):
-        preferred_backend("int8", ("onnx",))
 
 
 def _save(folder: Path, nodes: list[onnx.NodeProto], constants: list[TensorProto]) -> Path:

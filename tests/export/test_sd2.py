@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from diffusers.pipelines.marigold.marigold_image_processing import MarigoldImageProcessor
@@ -12,7 +13,10 @@ from gen2seg.backbones.sd2.architecture import SD2
 from gen2seg.errors import CheckpointError
 from gen2seg_export.errors import ExportError
 from gen2seg_export.families.sd2 import input_spec, open_sd2
+from gen2seg_export.onnx_graph import write_graph
 from gen2seg_export.reference import reference_input
+from gen2seg_export.sizes import settle_input
+from gen2seg_export.stages import plan_stage
 from gen2seg_runtime.manifest import InputSpec
 from gen2seg_runtime.preprocess import network_input, plan_geometry
 from gen2seg_runtime.strict_json import Reader
@@ -45,6 +49,22 @@ def test_the_chain_is_the_reference(model, size):
         x = stage.module(x)
         assert x.shape[1:] == (stage.out_channels, size[0] // stage.out_scale, size[1] // stage.out_scale)
         assert float((x - expected[stage.name]).norm() / expected[stage.name].norm()) < 2e-5
+
+
+@torch.no_grad()
+def test_one_graph_of_the_unet_takes_latents_of_any_size(tmp_path):
+    """So that --dynamic pads pictures to multiples of 8, as the reference does."""
+    model = open_sd2(random_weights=True, architecture=SMALL, sizes=())
+    spec = settle_input(model.input, (), dynamic=True)
+    assert spec.pad.multiple == 8
+    plan = plan_stage(model.stages[1], False, False, spec, "fp32", ("onnx",))
+    assert (plan.spec.stride, plan.spec.size) == (1, None)
+    write_graph(model.stages[1].module, plan.spec, tmp_path / "unet.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "unet.onnx")
+    for size in ((1, 1), (7, 5), (8, 8), (9, 13), (33, 62)):
+        x = torch.randn(1, 4, *size)
+        got = session.run(None, {plan.spec.input_name: x.numpy()})[0]
+        torch.testing.assert_close(torch.from_numpy(got), model.stages[1].module(x), rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,13 @@ from gen2seg_export.targets import (
     artifact,
     build,
 )
+from gen2seg_export.targets import engine as engine_module
 from gen2seg_export.targets.child import run_in_child
 from gen2seg_export.targets.engine_build import load_library
 from gen2seg_export.targets.engine_check import check_engine, graph_formats
 from gen2seg_export.targets.stopwatch import psnr
+from gen2seg_export.targets.widening import widen_until_near
+from gen2seg_runtime.cuda_probe import Gpu
 
 from .toys import Toy, inputs, run_onnx, write_onnx
 
@@ -140,6 +144,36 @@ def test_int8_passes_the_gate_and_leaves_the_ends_wide(
     assert 35 < psnr(run_onnx(toy, x), got) < 70
 
 
+@needs_openvino
+@needs_nncf
+def test_int8_that_is_too_far_off_leaves_its_most_sensitive_products_float(
+    int8_job: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    from gen2seg_export.targets import openvino_build
+
+    real = openvino_build.compare
+    monkeypatch.setattr(openvino_build, "compare", lambda *args: {**FAST, "psnr": real(*args)["psnr"]})
+    plain = openvino_build.build_ir(int8_job, lambda _text: None)["figures"]
+    told: list[str] = []
+    widened = openvino_build.build_ir({**int8_job, "min_psnr": plain["psnr"] + 0.5}, told.append)
+    assert widened["figures"]["psnr"] >= plain["psnr"] + 0.5
+    assert widened["figures"]["wide_products"] >= 1
+    assert "most sensitive of" in widened["notes"][0]
+    assert any("with part 1 of" in line for line in told)
+    with pytest.raises(Int8RefusedError, match="at least 199 is required"):
+        openvino_build.build_ir({**int8_job, "min_psnr": 199.0}, told.append)
+
+
+def test_the_parts_that_help_most_are_left_wide():
+    loss = dict.fromkeys("abcdefghijklmnop", 1.0) | {"e": 50.0, "k": 9.0}
+    quality = lambda wide: 100 - sum(value for name, value in loss.items() if name not in wide)  # noqa: E731
+    wide, figures = widen_until_near(
+        list(loss), list, quality, lambda wide: {"psnr": quality(wide)}, 80.0, lambda _text: None
+    )
+    assert wide == ["e", "f", "k", "l"]  # 27 dB as it is, 78 with the worst part wide, 88 with two
+    assert figures == {"psnr": 88.0, "wide_products": 4}
+
+
 def _makers(op: Any) -> set[str]:
     return {value.get_node().get_type_name() for value in op.input_values()}
 
@@ -182,19 +216,22 @@ def test_openvino_that_is_missing(toy: Path, tmp_path: Path, monkeypatch: pytest
 
 
 @needs_rtx
-def test_engine_for_four_kinds_of_card(narrow: dict[str, PrecisionReport], tmp_path: Path):
+def test_engines_for_four_kinds_of_card_and_for_turing(narrow: dict[str, PrecisionReport], tmp_path: Path):
     graph = narrow["fp16"].paths[0]
     told: list[str] = []
-    made = build("tensorrt-rtx", graph, tmp_path, stage="net", shapes=[SHAPE], precision="fp16", progress=told.append)
-    engine, sidecar, log = made.paths
+    asked: dict[str, Any] = {"stage": "net", "shapes": [SHAPE], "precision": "fp16", "turing": True}
+    made = build("tensorrt-rtx", graph, tmp_path, progress=told.append, **asked)
+    engine, sidecar, log = made.paths[:3]
     assert engine.name == "net.tensorrt-rtx.sm80-sm86-sm89-sm120.engine"
     assert made.log == log
     facts = json.loads(sidecar.read_text())
-    assert facts == made.facts
+    assert facts == made.facts["engines"][0]
+    assert facts["file"] == engine.name
     assert facts["sha256"] == file_facts(engine)["sha256"]
     assert facts["made_from"]["graph"] == artifact.graph_digest(graph)
     assert facts["made_from"]["sms"] == [80, 86, 89, 120]
-    assert facts["made_from"]["flags"] == {"strongly_typed": True, "tf32": False, "optimization_level": 3}
+    flags = {"strongly_typed": True, "tf32": False, "user_allocation": True, "optimization_level": 3}
+    assert facts["made_from"]["flags"] == flags
     assert facts["checks"]["products_in_network"]["float16"] > facts["checks"]["products_in_network"]["float32"]
     assert facts["checks"]["weight_bytes_in_engine"] < 1.2 * facts["checks"]["weight_bytes_in_graph"] + 10_000
     assert "Number of target compute capabilities: 4" in log.read_text()
@@ -203,9 +240,12 @@ def test_engine_for_four_kinds_of_card(narrow: dict[str, PrecisionReport], tmp_p
     assert any(text.startswith("building") for text in told)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in made.paths)
 
-    turing = build("tensorrt-rtx", graph, tmp_path, stage="net", shapes=[SHAPE], precision="fp16", turing=True)
-    assert turing.paths[0].name == "net.tensorrt-rtx.sm75.engine"
-    assert turing.key != made.key
+    names = [f"net.tensorrt-rtx.sm75.{end}" for end in ("engine", "json", "log")]
+    assert [path.name for path in made.paths[3:]] == names
+    turing = made.facts["engines"][1]
+    assert turing["made_from"]["sms"] == [75]
+    assert turing["sha256"] == file_facts(made.paths[3])["sha256"]
+    assert len({facts["key"], turing["key"], made.key}) == 3
 
 
 @needs_rtx
@@ -215,9 +255,10 @@ def test_engine_of_the_embedded_network_for_two_sizes(tiny: Path, tmp_path: Path
     typed = apply(tiny, tmp_path / "tiny.onnx", "bf16", calibration, threads=1).paths[0]
     shapes = [(1, 3, 64, 64), (1, 3, 96, 64)]
     made = build("tensorrt-rtx", typed, tmp_path / "e", stage="net", shapes=shapes, precision="bf16")
-    assert made.facts["made_from"]["shapes"] == [list(shape) for shape in shapes]
-    assert made.facts["checks"]["products_in_network"] == made.facts["checks"]["products_in_graph"]
-    assert made.facts["checks"]["products_in_graph"]["bfloat16"] > 20
+    [engine] = made.facts["engines"]
+    assert engine["made_from"]["shapes"] == [list(shape) for shape in shapes]
+    assert engine["checks"]["products_in_network"] == engine["checks"]["products_in_graph"]
+    assert engine["checks"]["products_in_graph"]["bfloat16"] > 20
 
 
 @needs_rtx
@@ -304,6 +345,35 @@ def test_trtexec_gets_a_profile_for_each_size(tmp_path: Path, tiny: Path, monkey
     with pytest.raises(TargetUnavailableError) as caught:
         build("tensorrt", tiny, tmp_path / "e", stage="net", shapes=shapes, precision="fp32")
     assert "--profile=1 --minShapes=image:1x3x96x64 --optShapes=image:1x3x96x64" in caught.value.command
+
+
+def test_tensorrt_without_a_card_leaves_the_command(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace())
+    monkeypatch.setattr(engine_module, "MACHINE", SimpleNamespace(gpus=lambda: ()))
+    command = r"no NVIDIA GPU.* run, in the folder of toy\.onnx: trtexec --onnx=toy\.onnx"
+    with pytest.raises(TargetUnavailableError, match=command):
+        build("tensorrt", toy, tmp_path / "e", stage="net", shapes=[SHAPE], precision="fp16")
+
+
+def test_an_engine_for_the_local_card_names_it(narrow: dict[str, PrecisionReport], tmp_path, monkeypatch):
+    """Built by a stand-in for TensorRT: its own wheels need a card."""
+    graph = narrow["fp16"].paths[0]
+
+    def build_engine(_builder: str, job: dict[str, Any], _progress: Any) -> dict[str, Any]:
+        assert job["sms"] == []
+        Path(job["engine"]).write_bytes(b"engine")
+        Path(job["log"]).write_text("Total Weights Memory: 1 bytes")
+        flags = {"strongly_typed": True}
+        facts = {"version": "10.13", "seconds": 1, "peak_memory_bytes": 1}
+        return {**facts, "products": graph_formats(graph)[0], "flags": flags}
+
+    monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace())
+    monkeypatch.setattr(engine_module, "MACHINE", SimpleNamespace(gpus=lambda: (Gpu("RTX A6000", 86, 1),)))
+    monkeypatch.setattr(engine_module, "run_in_child", build_engine)
+    made = build("tensorrt", graph, tmp_path, stage="net", shapes=[SHAPE], precision="fp16")
+    assert made.paths[0].name == "net.tensorrt.sm86.engine"
+    [engine] = made.facts["engines"]
+    assert (engine["made_from"]["sms"], engine["made_from"]["card"]) == ([86], "RTX A6000")
 
 
 def test_libraries_that_are_missing(monkeypatch: pytest.MonkeyPatch):

@@ -22,7 +22,7 @@ def test_engine_of_mae_b(tmp_path: Path):
     made = build(
         "tensorrt-rtx", report.paths[0], tmp_path / "engines", stage="network", shapes=[picture.shape], precision="fp16"
     )
-    checks = made.facts["checks"]
+    checks = made.facts["engines"][0]["checks"]
     assert checks["products_in_network"] == checks["products_in_graph"]
     assert checks["products_in_graph"]["float32"] <= 3  # the ends
     assert checks["products_in_graph"]["float16"] > 100

@@ -78,7 +78,7 @@ def virtual_kitti2(root: Path, size: tuple[int, int] = (94, 310), frames: int = 
     return root
 
 
-def coco(root: Path, split: str = "train2017") -> Path:
+def coco(root: Path, split: str = "train2017", file: str = "instances_{}", name: str = "{:012d}.jpg") -> Path:
     """Three pictures: two objects that overlap; one object and a crowd; none."""
     images, annotations = [], []
 
@@ -103,8 +103,8 @@ def coco(root: Path, split: str = "train2017") -> Path:
 
     for number in (9, 25, 30):
         rgb, _ = blocks(number)
-        save(rgb, root / split / f"{number:012d}.jpg")
-        images.append({"id": number, "file_name": f"{number:012d}.jpg", "height": SIZE[0], "width": SIZE[1]})
+        save(rgb, root / split / name.format(number))
+        images.append({"id": number, "file_name": name.format(number), "height": SIZE[0], "width": SIZE[1]})
     add(9, 1, 10, 10, 8, 8)
     add(9, 3, 5, 5, 30, 30)
     add(25, 1, 2, 2, 10, 10)
@@ -114,9 +114,48 @@ def coco(root: Path, split: str = "train2017") -> Path:
         "annotations": annotations,
         "categories": [{"id": 1, "name": "person"}, {"id": 3, "name": "car"}],
     }
-    path = root / "annotations" / f"instances_{split}.json"
+    path = root / "annotations" / f"{file.format(split)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
+    return root
+
+
+def pidray(root: Path) -> Path:
+    """The easy test part."""
+    return coco(root, "easy", "xray_test_easy", "xray_easy{:05d}.png")
+
+
+def dram(root: Path) -> Path:
+    """One painting of a known and one of an unseen movement, of one name: two people apart, a dog, a car, unknown."""
+    for number, place in enumerate(("realism/a-painter", "unseen/rococo/another")):
+        rgb, labels = blocks(number)
+        values = np.array([0, 15, 15, 12, 7], np.uint8)[labels]
+        values[0, :4] = 255
+        save(rgb, root / "DRAM_processed/test" / place / "portrait.jpg")
+        save(values, root / "DRAM_processed/labels" / place / "portrait.png")
+    (root / "DRAM_processed/test/dram_with_unseen.txt").write_text("realism/a-painter/portrait\n")
+    return root
+
+
+def egohos(root: Path) -> Path:
+    """One picture a split: both hands, what the right one holds and what it acts on."""
+    for number, split in enumerate(("train", "val", "test_indomain", "test_outdomain")):
+        rgb, labels = blocks(number)
+        save(rgb, root / split / "image" / f"ego_{number}.jpg")
+        save(np.array([0, 1, 2, 4, 7], np.uint8)[labels], root / split / "label" / f"ego_{number}.png")
+        save((labels > 0).astype(np.uint8), root / split / "contact" / f"ego_{number}.png")
+    return root
+
+
+def ishape(root: Path) -> Path:
+    """Two of the six sub-sets with pictures of the same names; numbers below 1000 are no objects."""
+    for part in ("antenna", "wire"):
+        for split, count in (("train", 1), ("val", 2)):
+            for number in range(count):
+                rgb, labels = blocks(number)
+                save(rgb, root / part / split / "image" / f"{number}.jpg")
+                ids = np.array([0, 3, 1000, 1001, 2000], np.uint16)[labels]
+                save(ids, root / part / split / "instance_map" / f"{number}.png")
     return root
 
 

@@ -45,11 +45,12 @@ def test_a_killed_run_goes_on_and_ends_with_the_very_same_report(data_folder, tm
     assert CountingSystem.seen == 2
     assert to_json(resumed) == to_json(whole)
     one, other = (write_report(r, tmp_path / n) for n, r in (("a", whole), ("b", resumed)))
-    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in other]
+    for path, same in zip(one, other, strict=True):
+        assert path.stem == "latency" or path.read_bytes() == same.read_bytes(), path
     run(data_folder, tmp_path / "cache")
     assert CountingSystem.seen == 0
-    run(data_folder, tmp_path / "cache", clicks=2)  # another protocol
-    assert CountingSystem.seen == 6
+    run(data_folder, tmp_path / "cache", clicks=2)  # the first clicks are known; two pictures are in both sets
+    assert CountingSystem.seen == 4
     run(data_folder, tmp_path / "cache", resume=False)
     assert CountingSystem.seen == 6
 
@@ -66,7 +67,8 @@ def test_a_damaged_file_counts_as_missing(data_folder, tmp_path):
 def test_outcomes_come_back_as_they_were(tmp_path):
     cache = Cache(tmp_path / "cache")
     counts = EdgeCounts(*(np.arange(99) + k for k in range(4)))
-    outcome = Outcome(np.random.default_rng(0).random((2, 3, 4)), counts, None, np.ones((2, 5, 6), np.int32))
+    ious = np.random.default_rng(0).random((2, 3, 4))
+    outcome = Outcome(ious, np.array([[0.1, 0.2], [0.01, np.nan]]), counts, None, np.ones((2, 5, 6), np.int32))
     assert cache.load("ab" * 32) is None
     cache.save("ab" * 32, outcome)
     found = cache.load("ab" * 32)

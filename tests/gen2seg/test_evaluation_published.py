@@ -1,4 +1,4 @@
-"""COCO and BSDS500 as they are published, judged beside plain folders."""
+"""Data sets as they are published, judged beside plain folders."""
 
 from pathlib import Path
 
@@ -22,6 +22,10 @@ def published(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("published")
     data_trees.coco(root / "coco", "val2017")
     data_trees.bsds500(root / "bsds500")
+    data_trees.dram(root / "dram")
+    data_trees.egohos(root / "egohos")
+    data_trees.ishape(root / "ishape")
+    data_trees.pidray(root / "pidray")
     data_trees.folder(root / "plain", count=1)
     return root
 
@@ -33,6 +37,11 @@ def test_all_layouts_are_found(published):
         *(("bsds500", number) for number in ("100", "101")),
         *(("coco", number) for number in coco),
         *(("coco_exc", number) for number in coco),
+        ("dram", "DRAM_processed/test/realism/a-painter/portrait"),
+        ("dram", "DRAM_processed/test/unseen/rococo/another/portrait"),
+        *(("egohos", f"ego_{number}") for number in (2, 3)),
+        *(("ishape", f"{part}/val/image/{number}") for part in ("antenna", "wire") for number in (0, 1)),
+        *(("pidray", f"xray_easy{number:05d}") for number in (9, 25)),
         ("plain", "photo0"),
     ]
     assert [s.id for s in find_samples(published, ["coco_exc"], limit=1)] == coco[:1]
@@ -74,6 +83,10 @@ def test_published_sets_are_judged(published):
         "bsds500": 2 * 3,
         "coco": 3,
         "coco_exc": 2,
+        "dram": 2 * 2,
+        "egohos": 2 * 4,
+        "ishape": 4 * 3,
+        "pidray": 3,
         "plain": 4,
     }
     assert list(report.sets["bsds500"].edges) == ["sobel"]

@@ -93,7 +93,7 @@ def test_two_processes_give_the_very_same_report(data_folder, color_bundle, tmp_
         assert seen == [(done, 6) for done in range(1, 7)]
         texts.append(to_json(report))
         written = write_report(report, tmp_path / str(jobs))
-        sheets.append([path.read_bytes() for path in written if path.suffix == ".png"])
+        sheets.append([p.read_bytes() for p in written if p.suffix == ".png" and p.stem != "latency"])
     assert texts[0] == texts[1]
     assert sheets[0] == sheets[1]
     assert len(sheets[0]) == 3
@@ -147,11 +147,13 @@ def test_the_report_can_be_read_and_names_the_best(data_folder, tmp_path):
     assert [p.relative_to(tmp_path / "out").as_posix() for p in written] == [
         "evaluation.json",
         "evaluation.md",
+        "latency.json",
         "gallery/disks.png",
         "gallery/outlines.png",
+        "latency.png",
     ]
     document = json.loads(written[0].read_text())
-    assert document["schema"] == "gen2seg.evaluation/2.0"
+    assert document["schema"] == "gen2seg.evaluation/2.1"
     assert set(document["sets"]) == {"disks", "outlines"}
     scores = document["sets"]["disks"]["scores"]
     means = document["mean_over_sets"]
@@ -160,7 +162,7 @@ def test_the_report_can_be_read_and_names_the_best(data_folder, tmp_path):
     text = written[1].read_text()
     assert "| set | images | instances | rgb | rgb-best | floodfill |" in text
     assert "`floodfill`: the best of 12 settings" in text
-    with Image.open(written[2]) as sheet:
+    with Image.open(written[3]) as sheet:
         assert sheet.width > 1000
 
 

@@ -71,7 +71,7 @@ def test_clicks_and_sizes_by_hand(coco_like, tmp_path):
         "large": (0, None),
     }
     text = to_markdown(report)
-    assert "| clicks | floodfill |\n| --- | --- |\n| 1 | **0.750** |\n| 2 | **1.000** |" in text
+    assert "| clicks | floodfill |\n| --- | --- |\n| 1 | **0.750** [0.750, 0.750] |\n" in text
     assert "| coco_mini | medium | 2 | **0.750** |" in text
     written = write_report(report, tmp_path / "out")
     assert (tmp_path / "out/clicks.png") in written

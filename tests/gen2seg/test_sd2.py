@@ -286,6 +286,25 @@ def test_configurations_of_other_models_are_refused(changed, file, change, messa
         load_sd2(changed)
 
 
+@pytest.mark.parametrize("bare", [False, True], ids=["unet/", "nothing but a U-Net"])
+def test_what_a_checkpoint_lacks_comes_from_its_base(checkpoint, picture, tmp_path, bare):
+    finetuned = tmp_path / "finetuned" if bare else tmp_path / "finetuned" / "unet"
+    shutil.copytree(checkpoint / "unet", finetuned)
+    path = finetuned / "diffusion_pytorch_model.safetensors"
+    tensors = {name: 1.1 * value for name, value in load_file(path).items()}
+    save_file(tensors, path)
+    with pytest.raises(MissingFileError, match="scheduler_config"):
+        load_sd2(tmp_path / "finetuned")
+    parts = load_sd2(tmp_path / "finetuned", base=checkpoint)
+    torch.testing.assert_close(parts.unet.conv_in.weight.data, tensors["conv_in.weight"])
+    whole = load_sd2(checkpoint)
+    torch.testing.assert_close(parts.text, whole.text)
+    vaes: list[Any] = [parts.vae, whole.vae]
+    torch.testing.assert_close(*(vae.encode(picture).latent_dist.mean for vae in vaes))
+    with pytest.raises(LayoutError, match="all but the U-Net may come from a base"):
+        load_sd2(tmp_path, base=checkpoint)  # never the base's own U-Net
+
+
 def test_a_folder_of_another_layout_is_refused(tmp_path):
     (tmp_path / "model.ckpt").touch()
     with pytest.raises(LayoutError, match=r"diffusers layout.*model\.ckpt"):

@@ -36,6 +36,7 @@ def test_public_names_are_there():
         "PromptState",
         "instance_coloring_loss",
         "instance_coloring_terms",
+        "match_boundary",
         "prepare_colors",
         "prompt_mask",
         "prompt_mask_with_confidence",

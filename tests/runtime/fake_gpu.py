@@ -24,6 +24,7 @@ class FakeDevice:
 
     def __init__(self, index: int = 0, limit: int = 1 << 30) -> None:
         self.name = f"cuda:{index}"
+        self.capability = 86
         self.limit = limit
         self.memory: dict[int, tuple[int, Any]] = {}  # address -> (size, what holds it)
         self.streams: dict[int, list[Callable[[], None]]] = {}

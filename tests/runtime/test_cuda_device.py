@@ -14,6 +14,7 @@ from gen2seg_runtime.gpu.cuda import CudaDevice
 CALLS = [
     "cuInit",
     "cuDeviceGet",
+    "cuDeviceGetAttribute",
     "cuDevicePrimaryCtxRetain",
     "cuCtxSetCurrent",
     "cuMemAlloc",
@@ -31,11 +32,20 @@ CALLS = [
     "cuGraphLaunch",
     "cuGraphExecDestroy",
 ]
-GIVES = {"cuMemAlloc": 4096, "cuStreamCreate": 7, "cuStreamEndCapture": "graph", "cuGraphInstantiate": "executable"}
+GIVES = {
+    "cuDeviceGetAttribute": 8,
+    "cuMemAlloc": 4096,
+    "cuStreamCreate": 7,
+    "cuStreamEndCapture": "graph",
+    "cuGraphInstantiate": "executable",
+}
 
 
 class FakeCuda:
     CUstream_flags = SimpleNamespace(CU_STREAM_NON_BLOCKING=SimpleNamespace(value=1))
+    CUdevice_attribute = SimpleNamespace(
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR="major", CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR="minor"
+    )
     CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL="thread local")
 
     def __init__(self) -> None:
@@ -74,10 +84,12 @@ def test_every_call(cuda: FakeCuda):
     device.close_graph(graph)
     device.close_stream(stream)
     device.free(address)
-    assert device.name == "cuda:3"
+    assert (device.name, device.capability) == ("cuda:3", 88)
     assert cuda.calls == [
         ("cuInit", 0),
         ("cuDeviceGet", 3),
+        ("cuDeviceGetAttribute", "major", "cuDeviceGet's"),
+        ("cuDeviceGetAttribute", "minor", "cuDeviceGet's"),
         ("cuDevicePrimaryCtxRetain", "cuDeviceGet's"),
         ("cuCtxSetCurrent", "cuDevicePrimaryCtxRetain's"),
         ("cuMemAlloc", 24),
@@ -141,3 +153,5 @@ def test_the_real_module_has_every_call():
         assert hasattr(driver, name), name
     assert hasattr(driver.CUstream_flags, "CU_STREAM_NON_BLOCKING")
     assert hasattr(driver.CUstreamCaptureMode, "CU_STREAM_CAPTURE_MODE_THREAD_LOCAL")
+    for end in ("MAJOR", "MINOR"):
+        assert hasattr(driver.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_{end}")

@@ -76,10 +76,11 @@ def test_other_size_keeps_place_and_width():
 
 def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch):
     colors = np.random.default_rng(0).integers(0, 256, (50, 40, 3), np.uint8)
-    whole = color_edges(colors)
-    monkeypatch.setattr("gen2seg_runtime.edges._STRIP_ROWS", 7)
-    np.testing.assert_array_equal(color_edges(colors), whole)
-    np.testing.assert_array_equal(color_edges(colors), whole)
+    whole, enlarged = color_edges(colors), color_edges(colors, (90, 71))
+    for rows in (1, 2, 7, 49, 50):
+        monkeypatch.setattr("gen2seg_runtime.edges._STRIP_ROWS", rows)
+        np.testing.assert_array_equal(color_edges(colors), whole)
+        np.testing.assert_array_equal(color_edges(colors, (90, 71)), enlarged)
 
 
 def test_single_pixels_and_long_pictures():
@@ -91,3 +92,29 @@ def test_wrong_colors_are_refused():
     for bad in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)):
         with pytest.raises(ImageError, match="colors must be"):
             color_edges(bad)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 1), (2, 2), (1, 37), (37, 1), (2, 37), (37, 2), (5, 7)])
+@pytest.mark.parametrize("level", [0, 1, 127, 255])
+def test_constant_pictures_have_no_edges_at_all(shape: tuple[int, int], level: int):
+    for size in (None, (shape[0] * 3, shape[1] * 2)):
+        assert not color_edges(np.full((*shape, 3), level, np.uint8), size).any()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 9])
+def test_an_edge_keeps_its_strength_up_to_the_border(rows: int):
+    colors = step(rows, 12, (20, 40, 60), (200, 90, 10))
+    strength = np.sqrt(180**2 + 50**2 + 50**2) / (255 * 3**0.5)
+    for picture in (colors, np.ascontiguousarray(colors.transpose(1, 0, 2))):
+        edges = color_edges(picture)
+        assert np.count_nonzero(edges) == rows
+        np.testing.assert_allclose(edges[edges > 0], strength, rtol=1e-5)
+
+
+def test_a_slanted_edge_keeps_its_strength_up_to_the_border():
+    y, x = np.mgrid[:40, :40]
+    colors = np.repeat(np.where(x + y < 40, 30, 220).astype(np.uint8)[..., None], 3, axis=2)
+    edges = color_edges(colors)
+    along = edges.max(axis=1)
+    assert along[1:-1].min() >= 0.9 * along.max()
+    assert along[[0, -1]].min() >= 0.7 * along.max()

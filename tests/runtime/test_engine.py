@@ -214,7 +214,7 @@ def test_short_memory_is_an_error(make_bundle: BundleMaker, device: FakeDevice):
 def test_an_artifact_without_an_engine(make_bundle: BundleMaker, device: FakeDevice):
     bundle = bundle_with(make_bundle, engine_bytes())
     object.__setattr__(bundle.manifest.stages[0], "artifacts", {"tensorrt_rtx": ("engines/0.json",)})
-    with pytest.raises(BackendError, match=r"needs one \.engine for tensorrt_rtx"):
+    with pytest.raises(BackendError, match=r"needs an \.engine of tensorrt_rtx for sm_86, got none"):
         open_backend(bundle, "tensorrt_rtx")
 
 
@@ -236,7 +236,7 @@ def test_the_real_library_refuses_what_is_no_engine(make_bundle: BundleMaker):
     pytest.importorskip("tensorrt_rtx")
     bundle = bundle_with(make_bundle, b"no engine" * 99)
     with pytest.raises(BackendError, match=r"0\.engine: tensorrt_rtx .* refuses the engine .*erialization"):
-        read_engine(bundle, bundle.manifest.chain[0], "tensorrt_rtx")
+        read_engine(bundle, bundle.manifest.chain[0], "tensorrt_rtx", 86)
 
 
 def test_the_real_library_has_what_the_fake_has():

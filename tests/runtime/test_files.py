@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gen2seg_runtime import files
 from gen2seg_runtime.errors import OutputError, OutputExistsError
 from gen2seg_runtime.files import atomic_directory, atomic_path, atomic_write
 
@@ -141,6 +142,7 @@ def test_directory_comes_back_when_the_swap_fails(tmp_path: Path, monkeypatch: p
             raise PermissionError("no")
         return real(self, target)
 
+    monkeypatch.setattr(files, "_exchange", lambda first, second: False)  # a system that cannot swap names
     monkeypatch.setattr(Path, "replace", second_fails)
     with pytest.raises(OutputError, match="no"), atomic_directory(tmp_path / "out", overwrite=True) as folder:
         (folder / "a").write_text("new")

@@ -256,3 +256,20 @@ def test_one_pixel_and_long_pictures(tmp_path: Path):
     for shape in ((1, 1), (1, 5000), (5000, 1)):
         grey = np.full(shape, 9, np.uint8)
         assert read_image(saved(tmp_path, Image.fromarray(grey))).shape == (*shape, 3)
+
+
+def test_formats_that_start_other_programs_are_not_read(tmp_path: Path):
+    path = saved(tmp_path, Image.fromarray(RGB), "a.eps")
+    with pytest.raises(ImageReadError, match="known format"):
+        read_image(path)
+
+
+def test_a_span_below_all_normal_numbers_is_stretched():
+    for kind, tiny in (("f2", 6e-8), ("f4", 1e-44), ("f8", 5e-324)):
+        grey = np.array([[-tiny, 0.0]], kind)
+        assert read_image(grey)[0, :, 0].tolist() == [0, 255], kind
+
+
+def test_a_masked_array_is_refused():
+    with pytest.raises(ImageError, match="masked"):
+        read_image(np.ma.masked_array(RGB, RGB > 9))

@@ -1,7 +1,9 @@
 """Instances of colour images whose truth is known."""
 
+import math
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -231,3 +233,14 @@ def test_real_label_maps_painted(name: str, noise: float, blur: float, least: fl
         found = find_instances(painted(labels, 0, noise, blur)).labels
         ious.append(best_ious(labels, found))
     assert np.concatenate(ious).mean() >= least
+
+
+@pytest.mark.parametrize("distance", [math.inf, math.nan, True, "20", None])
+def test_distances_that_are_none(squares: np.ndarray, distance: Any):
+    with pytest.raises(ImageError, match="; distance is "):
+        find_instances(squares, distance=distance)
+
+
+@pytest.mark.parametrize("distance", [1e308, 10**400])
+def test_a_distance_beyond_all_colours_is_one(squares: np.ndarray, distance: float):
+    assert len(find_instances(squares, distance=distance)) == len(find_instances(squares, distance=1000))

@@ -22,6 +22,9 @@ from gen2seg_runtime.manifest import InputSpec, LicenceInfo, PadSpec, ResizeSpec
 BACKBONE = "sd2"
 STRIDE = Sd2Net.STRIDE
 DEFAULT_SIZES = ((480, 640),)
+# Latents of 8 shrink to 1 on the way down, which a tracer takes for a case of its own; the graph that it makes for
+# larger ones is right for those as well.
+FREE_LEAST = 9
 
 LICENCE = LicenceInfo(
     code="Apache-2.0",
@@ -42,6 +45,7 @@ RANDOM_LICENCE = LicenceInfo(code="Apache-2.0", weights="Apache-2.0", use_limits
 def open_sd2(
     checkpoint: str | Path | None = None,
     *,
+    base: str | Path | None = None,
     sizes: Sequence[tuple[int, int]] = DEFAULT_SIZES,
     random_weights: bool = False,
     architecture: Mapping[str, Mapping[str, Any]] | None = None,
@@ -54,8 +58,9 @@ def open_sd2(
 
     Args:
         checkpoint: a folder in the diffusers layout or a hub id; None takes the published gen2seg weights.
+        base: another such folder or hub id, for the parts that the checkpoint lacks (all but the U-Net).
         sizes: the (height, width) that the bundle will run at, multiples of 8; empty leaves them free.
-        random_weights: build it with random weights instead; `checkpoint` and `text_embedding` must then be None.
+        random_weights: build it with random weights instead; `checkpoint`, `base` and `text_embedding` must be None.
         architecture: of the random network: entries of diffusers' configurations that differ from Stable Diffusion
             2's, in tables "unet", "vae" and "scheduler".
         vae: "full", "taesd" (the light one of the same latent space), or the folder or hub id of another.
@@ -71,14 +76,14 @@ def open_sd2(
     if any(side < STRIDE or side % STRIDE for size in sizes for side in size):
         raise ExportError(f"height and width must be positive multiples of {STRIDE}, got {sizes}")
     if random_weights:
-        if checkpoint is not None or text_embedding is not None:
-            raise ExportError("random_weights excludes a checkpoint and its text embedding")
+        if checkpoint is not None or base is not None or text_embedding is not None:
+            raise ExportError("random_weights excludes a checkpoint, its base and its text embedding")
         parts = random_sd2(SD2.updated(architecture or {}), vae=vae, seed=seed, allow_pickle=allow_pickle)
     else:
         if architecture:
             raise ExportError("architecture is for random weights; a checkpoint's configurations say its own")
         given = checkpoint if checkpoint is not None else str(get_backbone(BACKBONE).weights)
-        parts = load_sd2(given, vae=vae, text_embedding=text_embedding, allow_pickle=allow_pickle)
+        parts = load_sd2(given, base=base, vae=vae, text_embedding=text_embedding, allow_pickle=allow_pickle)
     return specialized_sd2(parts, sizes)
 
 
@@ -98,7 +103,7 @@ def specialized_sd2(parts: Sd2Parts, sizes: Sequence[tuple[int, int]]) -> Export
         backbone=record.name,
         stages=(
             Stage("encoder", encoder, out_channels=channels, out_scale=STRIDE),
-            Stage("unet", unet, channels, channels, STRIDE, STRIDE),
+            Stage("unet", unet, channels, channels, STRIDE, STRIDE, free_least=FREE_LEAST),
             Stage("decoder", decoder, in_channels=channels, in_scale=STRIDE),
         ),
         reference=lambda picture: reference_sd2(net, picture),
@@ -117,8 +122,6 @@ def specialized_sd2(parts: Sd2Parts, sizes: Sequence[tuple[int, int]]) -> Export
         before=before,
         after=measure_cost(chain, [chain], measured),
         warnings=parts.warnings,
-        # A graph for any size needs sides that every level of the U-Net halves without rest.
-        free_stride=STRIDE * 2 ** (len(parts.unet.config["block_out_channels"]) - 1),
     )
 
 

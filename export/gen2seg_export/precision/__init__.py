@@ -16,14 +16,13 @@ from gen2seg_export.precision.formats import FORMATS, PRECISIONS, get_format
 from gen2seg_export.precision.graph import Graph, open_graph
 from gen2seg_export.precision.pairwise import pairwise_norms
 from gen2seg_export.precision.plan import PrecisionPlan, WideNode, make_plan
-from gen2seg_export.precision.preference import preferred_backend
 from gen2seg_export.precision.ranges import measure_ranges
 from gen2seg_export.precision.stored import write_stored_float16
 from gen2seg_export.precision.typed import write_typed
 from gen2seg_export.precision.writer import write_graph
 from gen2seg_runtime.manifest import PrecisionSpec
 
-__all__ = ["FORMATS", "PRECISIONS", "PrecisionPlan", "PrecisionReport", "WideNode", "apply", "preferred_backend"]
+__all__ = ["FORMATS", "PRECISIONS", "PrecisionPlan", "PrecisionReport", "WideNode", "apply"]
 
 FORMS = ("typed", "stored")
 # Ranges move little from picture to picture, and the probed run costs about three plain ones.

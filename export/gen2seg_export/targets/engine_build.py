@@ -81,6 +81,10 @@ def _configure(trt: Any, builder: Any, config: Any, network: Any, job: dict[str,
     # A cache of tactics timed on another machine would make the engine depend on what was built before.
     config.set_flag(trt.BuilderFlag.DISABLE_TIMING_CACHE)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # layer types readable on the card
+    # TensorRT-RTX may otherwise allocate while it runs, which no CUDA graph can hold; TensorRT has no such flag.
+    user_allocation = getattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION", None)
+    if user_allocation is not None:
+        config.set_flag(user_allocation)
     if job["level"] is not None:
         config.builder_optimization_level = job["level"]
     if job["sms"]:
@@ -102,6 +106,7 @@ def _configure(trt: Any, builder: Any, config: Any, network: Any, job: dict[str,
     return {
         "strongly_typed": bool(network.get_flag(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)),
         "tf32": bool(config.get_flag(trt.BuilderFlag.TF32)),
+        "user_allocation": user_allocation is not None and bool(config.get_flag(user_allocation)),
         "optimization_level": config.builder_optimization_level,
     }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gen2seg_export.targets.artifact import Artifact
-from gen2seg_export.targets.engine import make_engine
+from gen2seg_export.targets.engine import local_card, make_engines
 from gen2seg_export.targets.engine_build import load_library
 from gen2seg_export.targets.errors import TargetUnavailableError
 from gen2seg_runtime.files import atomic_write
@@ -18,21 +18,24 @@ def build(
     """Build with the library where it is; elsewhere leave the `trtexec` line for the device and raise.
 
     Raises:
-        TargetUnavailableError: the library cannot be loaded; its `command` builds the engine on the device and
-            lies in `<stage>.trtexec.sh` beside where the engine would be (`paths`).
-        TargetError, EngineCheckError: see `engine.make_engine`.
+        TargetUnavailableError: the library cannot be loaded, or there is no card here to build for; its `command`
+            builds the engine on the device and lies in `<stage>.trtexec.sh` where the engine would be (`paths`).
+        TargetError, EngineCheckError: see `engine.make_engines`.
     """
     try:
         load_library("tensorrt")
+        local_card("tensorrt")
     except TargetUnavailableError as error:
         command = trtexec_command(graph, stage, shapes)
         out_dir.mkdir(exist_ok=True)
         script = out_dir / f"{stage}.trtexec.sh"
         with atomic_write(script) as file:
             file.write(f"#!/bin/sh\n# Run on the device, in the folder of {graph.name}.\nset -e\n{command}\n".encode())
-        message = f"{error}. On a device that has TensorRT 10 or 11 run: {command}"
+        message = f"{error}; on a device that has TensorRT 10 or 11 run, in the folder of {graph.name}: {command}"
         raise TargetUnavailableError(message, command, (script,)) from error
-    return make_engine("tensorrt", graph, out_dir, stage=stage, shapes=shapes, precision=precision, sms=(), **options)
+    return make_engines(
+        "tensorrt", graph, out_dir, stage=stage, shapes=shapes, precision=precision, groups=[()], **options
+    )
 
 
 def trtexec_command(graph: Path, stage: str, shapes: Sequence[Sequence[int]]) -> str:

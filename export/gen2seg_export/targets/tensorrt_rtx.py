@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from gen2seg_export.targets.artifact import Artifact
-from gen2seg_export.targets.engine import make_engine
+from gen2seg_export.targets.engine import make_engines
 from gen2seg_export.targets.errors import TargetError
 
-# Ampere (A100; RTX 30), Ada, Blackwell: one engine. Turing has no bfloat16 and gets its own, on request.
+# Ampere (A100; RTX 30), Ada, Blackwell: one engine. Turing has no bfloat16 and gets one of its own, on request.
 DEFAULT_SMS = (80, 86, 89, 120)
 TURING = (75,)
 KNOWN_SMS = (75, 80, 86, 89, 120, 121)
@@ -22,15 +22,15 @@ def build(
     sms: tuple[int, ...] | None = None,
     **options: Any,
 ) -> Artifact:
-    """One engine for `DEFAULT_SMS`, or for compute capability 7.5 (`turing`), or for `sms`.
+    """One engine for `DEFAULT_SMS`, with `turing` one more for compute capability 7.5; or one for `sms`.
 
     Raises:
-        TargetError: an unknown compute capability, bfloat16 on Turing, or see `engine.make_engine`.
+        TargetError: an unknown compute capability, bfloat16 on Turing, or see `engine.make_engines`.
     """
-    chosen = sms if sms is not None else TURING if turing else DEFAULT_SMS
-    unknown = [sm for sm in chosen if sm not in KNOWN_SMS]
-    if unknown or not chosen:
-        raise TargetError(f"tensorrt_rtx builds for compute capabilities {KNOWN_SMS} (times ten), got {chosen}")
-    if precision == "bf16" and 75 in chosen:
+    groups = [sms] if sms is not None else [DEFAULT_SMS, TURING] if turing else [DEFAULT_SMS]
+    if not all(group and set(group) <= set(KNOWN_SMS) for group in groups):
+        raise TargetError(f"tensorrt_rtx builds for compute capabilities {KNOWN_SMS} (times ten), got {groups}")
+    if precision == "bf16" and any(set(TURING) & set(group) for group in groups):
         raise TargetError("tensorrt_rtx: compute capability 7.5 has no bfloat16; export with fp16 for it")
-    return make_engine("tensorrt_rtx", graph, out_dir, precision=precision, sms=sorted(chosen), **options)
+    groups = [sorted(group) for group in groups]
+    return make_engines("tensorrt_rtx", graph, out_dir, precision=precision, groups=groups, **options)

@@ -32,6 +32,7 @@ _NEW_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": 
 def load_sd2(
     source: str | Path = GEN2SEG_HUB_ID,
     *,
+    base: str | Path | None = None,
     vae: str = "full",
     text_embedding: str | Path | None = None,
     scheduler: Mapping[str, Any] | None = None,
@@ -41,7 +42,8 @@ def load_sd2(
 
     Args:
         source: a folder with unet/, vae/, scheduler/, and text_encoder/ + tokenizer/ (or text_embedding.safetensors);
-            or a hub id.
+            or a hub id. With a `base` it may lack any of them but the U-Net, which may then also lie in it directly.
+        base: another such folder or hub id, which gives vae/, scheduler/ and text_encoder/ where `source` has none.
         vae: "full" for the checkpoint's own, "taesd" for the light one of the hub, or the folder of another
             (`AutoencoderKL` or `AutoencoderTiny`).
         text_embedding: a safetensors file with the empty prompt's embedding, in place of the text encoder.
@@ -51,30 +53,26 @@ def load_sd2(
         CheckpointError: a file is missing, damaged or of another model; see `gen2seg.errors` for the kinds.
     """
     kinds = ["safetensors", "bin"] if allow_pickle else ["safetensors"]
-    wanted = ["model_index.json", RECORD_FILE, "unet/config.json", "scheduler/scheduler_config.json"]
-    wanted += [f"unet/*.{kind}*" for kind in kinds]
+    needed = {"scheduler": ["scheduler/scheduler_config.json"]}
     if vae == "full":
-        wanted += ["vae/config.json", *(f"vae/*.{kind}*" for kind in kinds)]
+        needed["vae"] = ["vae/config.json", *(f"vae/*.{kind}*" for kind in kinds)]
     if text_embedding is None:
-        wanted += ["tokenizer/*", "text_encoder/config.json", *(f"text_encoder/*.{kind}*" for kind in kinds)]
-        wanted += [f"{TEXT_FILE}.safetensors"]
-    folder = resolve_folder(source, wanted)
-    if not (folder / "unet").is_dir():
-        names = sorted(path.name for path in folder.iterdir())
-        raise LayoutError(
-            f"{folder}: expected the diffusers layout (unet/, vae/, scheduler/, text_encoder/, tokenizer/), "
-            f"got {', '.join(names[:8]) or 'an empty folder'}"
-        )
-    where = folder / "scheduler" / "scheduler_config.json"
+        needed["text_encoder"] = ["tokenizer/*", "text_encoder/config.json", f"{TEXT_FILE}.safetensors"]
+        needed["text_encoder"] += [f"text_encoder/*.{kind}*" for kind in kinds]
+    own = ["model_index.json", RECORD_FILE, "config.json", *(f"{_STEM}*.{kind}*" for kind in kinds)]
+    own += ["unet/config.json", *(f"unet/*.{kind}*" for kind in kinds)]
+    folder = resolve_folder(source, [*own, *(pattern for patterns in needed.values() for pattern in patterns)])
+    unet_folder, homes = _unet_folder(folder), _homes(folder, base, needed)
+    where = homes["scheduler"] / "scheduler" / "scheduler_config.json"
     settings = read_config(where.parent, where.name)
     steps = build_scheduler({**settings, **(scheduler or {})}, where)
 
-    unet, files = _load_network(folder / "unet", {"UNet2DConditionModel": UNet2DConditionModel}, allow_pickle)
+    unet, files = _load_network(unet_folder, {"UNet2DConditionModel": UNet2DConditionModel}, allow_pickle)
     if vae == "full":
-        coder, more = load_vae(folder / "vae", allow_pickle=allow_pickle)
+        coder, more = load_vae(homes["vae"] / "vae", allow_pickle=allow_pickle)
     else:
         coder, more = load_vae(TAESD_HUB_ID if vae == "taesd" else vae, allow_pickle=allow_pickle)
-    text = folder_text(folder, allow_pickle) if text_embedding is None else read_text(text_embedding)
+    text = read_text(text_embedding) if text_embedding else folder_text(homes["text_encoder"], allow_pickle)
     check_fit(unet, coder, text)
     state = read_state(folder)
     return Sd2Parts(
@@ -87,6 +85,39 @@ def load_sd2(
         files=(*files, *more),
         folder=folder,
         warnings=step_warnings(one_step(steps)),
+    )
+
+
+def _homes(folder: Path, base: str | Path | None, needed: Mapping[str, list[str]]) -> dict[str, Path]:
+    """Which of checkpoint and base gives each part; `needed`: part -> its files, as patterns.
+
+    Raises:
+        CheckpointError: see `resolve_folder`.
+    """
+    lacking = [part for part in needed if not (folder / part).is_dir()]
+    if "text_encoder" in lacking and (folder / f"{TEXT_FILE}.safetensors").is_file():
+        lacking.remove("text_encoder")
+    homes = dict.fromkeys(needed, folder)
+    if base is None or not lacking:
+        return homes  # what is missing is told by whoever reads it
+    other = resolve_folder(base, [pattern for part in lacking for pattern in needed[part]])
+    return {**homes, **dict.fromkeys(lacking, other)}
+
+
+def _unet_folder(folder: Path) -> Path:
+    """unet/ of a checkpoint, or the checkpoint itself where it is nothing but a U-Net.
+
+    Raises:
+        LayoutError: neither.
+    """
+    if (folder / "unet").is_dir():
+        return folder / "unet"
+    if (folder / "config.json").is_file() and not (folder / "vae").is_dir():
+        return folder
+    names = sorted(path.name for path in folder.iterdir())
+    raise LayoutError(
+        f"{folder}: expected the diffusers layout (unet/, vae/, scheduler/, text_encoder/, tokenizer/; all but the "
+        f"U-Net may come from a base), got {', '.join(names[:8]) or 'an empty folder'}"
     )
 
 

@@ -19,6 +19,10 @@ KINDS = {
     "virtual-kitti-2": ("virtual_kitti2", "VirtualKitti2"),
     "coco": ("coco", "Coco"),
     "bsds500": ("bsds500", "Bsds500"),
+    "dram": ("dram", "Dram"),
+    "egohos": ("egohos", "EgoHos"),
+    "ishape": ("ishape", "IShape"),
+    "pidray": ("pidray", "PidRay"),
     "clevrtex": ("clevrtex", "ClevrTex"),
     "folder": ("folder", "Folder"),
 }

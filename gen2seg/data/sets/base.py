@@ -141,6 +141,17 @@ def expect_folder(root: Path, kind: str, layout: str) -> None:
         raise DataSetError(f"{root}: no such folder; {kind} expects there {layout}")
 
 
+def pair_files(root: Path, image: Path, labels: Path, what: str = "labels", scene: str = "") -> Frame:
+    """The frame of a picture and the file of its labels, both below `root`.
+
+    Raises:
+        DataSetError: there are no labels; `what` is their name in the message.
+    """
+    if not labels.is_file():
+        raise DataSetError(f"{image} has no {what}: expected {labels}")
+    return Frame(image.relative_to(root).as_posix(), labels.relative_to(root).as_posix(), scene)
+
+
 def nothing_found(root: Path, kind: str, layout: str) -> DataSetError:
     """The error for a folder that does not look like the data set."""
     return DataSetError(f"{root} does not look like {kind}: expected there {layout}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import DataSet, DataSetError, Frame, Sample, expect_folder, nothing_found, read_options, read_rgb
+from .base import DataSet, DataSetError, Frame, Sample, expect_folder, nothing_found, pair_files, read_options, read_rgb
 
 LAYOUT = "data/images/SPLIT/NUMBER.jpg and data/groundTruth/SPLIT/NUMBER.mat, as in the archive (option split: test)"
 
@@ -37,9 +37,7 @@ class Bsds500(DataSet):
         frames = []
         for path in sorted((inner / "images" / chosen.split).glob("*.jpg")):
             truth = inner / "groundTruth" / chosen.split / f"{path.stem}.mat"
-            if not truth.is_file():
-                raise DataSetError(f"{path} has no ground truth: expected {truth}")
-            frames.append(Frame(path.relative_to(root).as_posix(), truth.relative_to(root).as_posix()))
+            frames.append(pair_files(root, path, truth, "ground truth"))
         if not frames:
             raise nothing_found(root, self.kind, LAYOUT)
         super().__init__(root, frames)

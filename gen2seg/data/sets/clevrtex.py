@@ -7,10 +7,9 @@ from typing import Any
 
 from .base import (
     DataSet,
-    DataSetError,
-    Frame,
     expect_folder,
     nothing_found,
+    pair_files,
     read_options,
 )
 
@@ -49,9 +48,7 @@ class ClevrTex(DataSet):
         frames = []
         for image in images:
             labels = image.with_name(f"{image.stem}_flat.png")
-            if not labels.is_file():
-                raise DataSetError(f"{image} has no label map: expected {labels}")
-            frames.append(Frame(image.relative_to(root).as_posix(), labels.relative_to(root).as_posix()))
+            frames.append(pair_files(root, image, labels, "label map"))
         first, last = (int(share * len(frames)) for share in SPLITS[chosen.split])
         if not frames[first:last]:
             raise nothing_found(root, self.kind, LAYOUT)

@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,20 +35,25 @@ class Coco(DataSet):
         path = root / "annotations" / f"instances_{chosen.split}.json"
         if not path.is_file() or not (root / chosen.split).is_dir():
             raise nothing_found(root, self.kind, LAYOUT)
-        self._annotations = _open(path)
+        self.list_pictures(root, path, root / chosen.split, chosen.categories)
+
+    def list_pictures(self, root: Path, file: Path, folder: Path, categories: Collection[str] = ()) -> None:
+        """Open the annotations `file`, which names pictures of `folder`; categories: as in CocoOptions."""
+        self._annotations = open_annotations(file)
         self._wanted = {
             number
             for number, category in self._annotations.cats.items()
-            if not chosen.categories or category["name"] in chosen.categories
+            if not categories or category["name"] in categories
         }
         frames = []
         for number in sorted(self._annotations.imgs):
             annotations = self._annotations.imgToAnns.get(number, ())
             if any(not a.get("iscrowd") and a["category_id"] in self._wanted for a in annotations):
-                name = self._annotations.imgs[number]["file_name"]
-                frames.append(Frame(f"{chosen.split}/{name}", f"{path.relative_to(root).as_posix()}#{number}"))
+                picture = folder / self._annotations.imgs[number]["file_name"]
+                labels = f"{file.relative_to(root).as_posix()}#{number}"
+                frames.append(Frame(picture.relative_to(root).as_posix(), labels))
         if not frames:
-            raise nothing_found(root, self.kind, LAYOUT)
+            raise DataSetError(f"{file} has no object of the wanted categories")
         super().__init__(root, frames)
 
     def read(self, frame: Frame, *, categories: bool = False) -> Sample:
@@ -81,7 +86,12 @@ class Coco(DataSet):
         return frozenset(category["name"] for category in self._annotations.cats.values())
 
 
-def _open(path: Path) -> Any:
+def open_annotations(path: Path) -> Any:
+    """A file in COCO's format as pycocotools' COCO.
+
+    Raises:
+        DataSetError: it is missing or damaged, or pycocotools is not installed.
+    """
     try:
         from pycocotools.coco import COCO
     except ImportError as error:

@@ -7,10 +7,9 @@ from typing import Any
 
 from .base import (
     DataSet,
-    DataSetError,
-    Frame,
     expect_folder,
     nothing_found,
+    pair_files,
     read_options,
 )
 
@@ -41,10 +40,8 @@ class Folder(DataSet):
         for path in sorted(images.iterdir()):
             if path.suffix.lower() not in IMAGE_SUFFIXES:
                 continue
-            labels = f"{chosen.instances}/{path.stem}.png"
-            if not (root / labels).is_file():
-                raise DataSetError(f"{path} has no label map: expected {root / labels}")
-            frames.append(Frame(f"{chosen.images}/{path.name}", labels))
+            labels = root / chosen.instances / f"{path.stem}.png"
+            frames.append(pair_files(root, path, labels, "label map"))
         if not frames:
             raise nothing_found(root, self.kind, LAYOUT)
         super().__init__(root, frames)

@@ -9,6 +9,7 @@ from .interface import Points, Setting
 
 if TYPE_CHECKING:
     from gen2seg_runtime import Encoding
+    from gen2seg_runtime.refine import Refinement
 
 # Colour distances (colours run 0..255) tried for prompting by colour; None is the default.
 COLOR_DISTANCES = (None, 8.0, 12.0, 16.0, 20.0, 25.0, 30.0, 50.0, 65.0, 80.0)
@@ -22,11 +23,23 @@ class ColorSystem:
     def __init__(self, sweep: bool, mode: str | None = None) -> None:
         self.settings: tuple[Setting, ...] = COLOR_DISTANCES if sweep else (None,)
         self._mode = mode
+        self._last: tuple[Encoding, Setting, Points, Refinement] | None = None
 
     def mask(self, state: "Encoding", points: Points, setting: Setting, before: np.ndarray | None = None) -> np.ndarray:
-        if setting is None:
-            return state.mask(points, mode=self._mode)
-        return state.mask(points, mode="metric", distance=setting)
+        """One click more after the last answer costs that click alone; its mask is that of all of them."""
+        last, seen = self._last, None
+        if len(points) > 1 and last is not None and last[0] is state and last[1:3] == (setting, points[:-1]):
+            seen = last[3]
+        for point in points if seen is None else points[-1:]:
+            if seen is not None:
+                seen = state.refine(point, after=seen)
+            elif setting is None:
+                seen = state.refine(point, mode=self._mode)
+            else:
+                seen = state.refine(point, mode="metric", distance=setting)
+        assert seen is not None
+        self._last = (state, setting, list(points), seen)
+        return seen.mask
 
     def edges(self, state: "Encoding") -> np.ndarray:
         return state.edges()

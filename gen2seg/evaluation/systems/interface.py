@@ -55,12 +55,14 @@ class SystemSpec:
     """A name for the report and how to open the system, in this process or another (so it must pickle).
 
     Attributes:
+        learned: whether it has learned weights; else it is a rival that works on the picture as it is.
         missing: why it cannot be opened and how its weights are had; empty for a system that is there.
         of, distortion: for a system on distorted pictures its own name and how they are distorted; else empty.
     """
 
     name: str
     open: Callable[[], System]
+    learned: bool = False
     missing: str = ""
     of: str = ""
     distortion: str = ""

@@ -1,5 +1,6 @@
 """Rivals without weights."""
 
+from functools import cache
 from typing import Any
 
 import cv2
@@ -52,7 +53,7 @@ class FloodFillSystem(ImageSystem):
         tolerance = (setting,) * 3
         flags = 4 | cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY | (1 << 8)
         cv2.floodFill(state, filled, point, (0, 0, 0), tolerance, tolerance, flags)
-        return filled[1:-1, 1:-1].astype(bool)
+        return filled[1:-1, 1:-1].view(bool)  # of 0 and 1 alone
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "rival", "method": "cv2.floodFill, fixed range, 4-connected"}
@@ -73,10 +74,11 @@ class FelzenszwalbSystem(ImageSystem):
         self._segment = felzenszwalb
 
     def prepare(self, image: np.ndarray) -> Any:
-        return {scale: self._segment(image, scale=scale) for scale in self.settings}
+        # A scale is segmented when it is first clicked at.
+        return cache(lambda scale: self._segment(image, scale=scale).astype(np.int32))
 
     def mask_at(self, state: Any, point: tuple[int, int], setting: Setting) -> np.ndarray:
-        segments = state[setting]
+        segments = state(setting)
         return segments == segments[point[1], point[0]]
 
     def describe(self) -> dict[str, Any]:
@@ -119,16 +121,19 @@ class WatershedSystem(ImageSystem):
         smooth = cv2.GaussianBlur(image, (0, 0), 1.0).astype(np.float32)
         steps = [cv2.Sobel(smooth, cv2.CV_32F, 1 - down, down, ksize=3) / 8 for down in (0, 1)]
         gradient = np.sqrt(sum(np.square(step).sum(axis=2) for step in steps)).astype(np.float32)
-        basins = {}
-        for depth in self.settings:
+
+        @cache
+        def flood(depth: float) -> np.ndarray:
+            """The basins at a depth, found when it is first clicked at."""
             minima = self._h_minima(gradient, depth).astype(np.uint8)
-            basins[depth] = self._watershed(gradient, cv2.connectedComponents(minima)[1])
-        return basins
+            return self._watershed(gradient, cv2.connectedComponents(minima)[1])
+
+        return flood
 
     def mask_at(self, state: Any, point: tuple[int, int], setting: Setting) -> np.ndarray:
         if setting is None:
             raise EvaluationError("the system watershed has no default depth; name one")
-        basins = state[setting]
+        basins = state(setting)
         return basins == basins[point[1], point[0]]
 
     def describe(self) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """SAM (Kirillov et al. 2023, arXiv 2304.02643) by transformers: clicks, automatic masks, edges."""
 
 import hashlib
-import json
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,8 @@ import numpy as np
 from gen2seg.errors import MissingExtraError
 from gen2seg.evaluation.errors import EvaluationError
 
-from .interface import Points, Setting, SystemSpec
-
-# Name in tables -> repository on the hub. Licence of code and weights: Apache 2.0.
-SAM_HUB = {"sam-b": "facebook/sam-vit-base", "sam-l": "facebook/sam-vit-large", "sam-h": "facebook/sam-vit-huge"}
+from .interface import Points, Setting
+from .weights import is_sam
 
 # SAM's own automatic mask generator (appendix B, and its released defaults).
 GRID, IOU_CUT, STABILITY_CUT, STABILITY_OFFSET, NMS_IOU = 32, 0.88, 0.95, 1.0, 0.7
@@ -221,40 +217,3 @@ def suppress(boxes: np.ndarray) -> list[int]:
 def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
-def is_sam(folder: Path) -> bool:
-    """Whether a folder's config.json is of SAM."""
-    return _read_config(folder).get("model_type") == "sam"
-
-
-def is_simpleclick(folder: Path) -> bool:
-    """Whether a folder's config.json is of SimpleClick; known without PyTorch."""
-    return _read_config(folder).get("backbone") == "simpleclick"
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return config if isinstance(config, dict) else {}
-
-
-def find_sam(name: str) -> SystemSpec:
-    """A key of SAM_HUB from the hub's cache on this machine; where it is not there, a spec that says so."""
-    repository = SAM_HUB[name]
-    try:
-        from huggingface_hub import try_to_load_from_cache
-    except ImportError as error:
-        raise MissingExtraError(f"the system {name} needs transformers: pip install 'gen2seg[train]'") from error
-    paths = [try_to_load_from_cache(repository, file) for file in ("config.json", "model.safetensors")]
-    if all(isinstance(path, str) for path in paths):
-        return SystemSpec(name, partial(SamSystem, Path(str(paths[0])).parent))
-    missing = f"fetch config.json and model.safetensors of {repository}, then pass --bundle {name}=FOLDER"
-    return SystemSpec(name, partial(refuse, name, missing), missing)
-
-
-def refuse(name: str, missing: str) -> Any:
-    """Opens a system that has no weights here: raises EvaluationError."""
-    raise EvaluationError(f"{name} has no weights here: {missing}")

@@ -7,6 +7,8 @@
 static PyMethodDef methods[] = {
     G2S_PROMPT_METHODS
     G2S_LOSS_METHODS
+    G2S_PIXEL_METHODS
+    G2S_BOUNDARY_METHODS
     {NULL, NULL, 0, NULL},
 };
 

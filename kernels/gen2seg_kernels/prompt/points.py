@@ -89,9 +89,13 @@ def check_number(name: str, value: float) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, got {value}")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond all floats
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {value!r:.40}")
+    return number
 
 
 def check_prompts(prompts: Sequence[ArrayLike], labels: Sequence[ArrayLike | None] | None) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gen2seg_kernels.prompt import lazy
+from gen2seg_kernels.prompt.metric import square_of
 from gen2seg_kernels.prompt.reference import Float
 
 Mask = NDArray[np.bool_]
@@ -25,7 +26,7 @@ def region_color(colors: NDArray[np.uint8], region: Mask, distance: float) -> Fl
     """
     pixels = colors[region].astype(np.float64)
     mean = pixels.mean(axis=0)
-    alike = ((pixels - mean) ** 2).sum(axis=1) < distance**2
+    alike = ((pixels - mean) ** 2).sum(axis=1) < square_of(distance)
     return pixels[alike].mean(axis=0) if alike.any() else mean
 
 
@@ -44,7 +45,7 @@ def metric_color_mask(colors: NDArray[np.uint8], query: Float, region: Mask, dis
         distance: colour units, channels 0..255.
         connected: keep only what is connected (8 neighbours) to a pixel of the region that is near enough.
     """
-    near = lazy.ColorField(colors).squared_distance(query) < distance**2
+    near = lazy.ColorField(colors).squared_distance(query) < square_of(distance)
     if not connected:
         return near
     import cv2

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gen2seg_runtime.backends.engine_files import engine_files, fitting_engine
 from gen2seg_runtime.backends.providers import Provider, provider_of
 from gen2seg_runtime.backends.spec import BackendSpec
 from gen2seg_runtime.codes import CODES
@@ -14,6 +15,7 @@ from gen2seg_runtime.machine import Probes
 from gen2seg_runtime.manifest import Manifest, StageSpec
 
 CANNOT, REBUILD = "cannot", "rebuild"
+TURING = 75  # the compute capability times ten that engines are built for on request only
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def obstacles(
             CANNOT,
             f"stage {stage.name!r} computes in {stage.precision.compute}, which {name} has not{_other(stage)}",
         )
-    missing = [module for module in (spec.library, *spec.also) if not probes.installed(module)]
+    missing = [module for module in (spec.package, *spec.also) if not probes.installed(module)]
     if missing:
         yield Obstacle("G2S-E010", CANNOT, f"the {name} backend needs: {spec.install} (no module {missing[0]})")
     elif provider is not None:
@@ -170,41 +172,33 @@ def _card(
 def _engine(
     name: str, spec: BackendSpec, stage: StageSpec, probes: Probes, options: Mapping[str, Any] | None
 ) -> Iterator[Obstacle]:
-    if name not in stage.artifacts:
-        return
-    made = engine_facts(name, stage)
+    engines = engine_files(name, stage)
+    if not engines:
+        return  # without an artifact `_artifact` has said so; one that holds no engine is an error of opening
     again = f"export the bundle again with --target {name.replace('_', '-')}"
+    gpus, index = probes.gpus(), _device(options)
+    gpu = gpus[index] if index < len(gpus) else None
+    fitting = fitting_engine(engines, gpu.capability) if gpu is not None else None
     installed = installed_version(spec.distributions, probes)
-    wanted = made.get("version")
+    wanted = (fitting or engines[0]).version
     # Neither library reads engines of another version (they could be built to be read by later TensorRTs; ours are not)
-    if installed is not None and isinstance(wanted, str) and _plain(installed[1]) != _plain(wanted):
+    if installed is not None and wanted is not None and _plain(installed[1]) != _plain(wanted):
         yield Obstacle(
             "G2S-E013",
             REBUILD,
             f"the engine of stage {stage.name!r} was built by {name} {wanted}, {installed[1]} is installed; "
             f"{again}, or pip install {installed[0]}=={wanted}",
         )
-    gpus, index, sms = probes.gpus(), _device(options), engine_architectures(name, stage)
-    if index < len(gpus) and sms and gpus[index].capability not in sms:
+    if gpu is not None and fitting is None:
+        sms = [sm for engine in engines for sm in engine.sms]
+        what = "engine of stage {0!r} is" if len(engines) == 1 else "engines of stage {0!r} are"
+        turing = " --turing" if gpu.capability == TURING and name == "tensorrt_rtx" else ""
         yield Obstacle(
             "G2S-E014",
             REBUILD,
-            f"the engine of stage {stage.name!r} is for {', '.join(f'sm_{sm}' for sm in sms)}, "
-            f"{gpus[index].name} is sm_{gpus[index].capability}; {again} for it",
+            f"the {what.format(stage.name)} for {', '.join(f'sm_{sm}' for sm in sms)}, "
+            f"{gpu.name} is sm_{gpu.capability}; {again}{turing} for it",
         )
-
-
-def engine_facts(name: str, stage: StageSpec) -> Mapping[str, Any]:
-    """What the manifest says an engine was made from; empty if it says nothing."""
-    facts = stage.facts.get(name)
-    made = facts.get("made_from") if isinstance(facts, Mapping) else None
-    return made if isinstance(made, Mapping) else {}
-
-
-def engine_architectures(name: str, stage: StageSpec) -> tuple[int, ...]:
-    """Compute capabilities times ten that an engine was built for; empty: for the builder's own card."""
-    sms = engine_facts(name, stage).get("sms")
-    return tuple(sm for sm in sms if isinstance(sm, int)) if isinstance(sms, list | tuple) else ()
 
 
 def _device(options: Mapping[str, Any] | None) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gen2seg_runtime.backends.checks import Obstacle, first_obstacle, weights_outside
-from gen2seg_runtime.backends.registry import BACKENDS, DEFAULT_BACKEND, check_options
+from gen2seg_runtime.backends.registry import BACKENDS, DEFAULT_BACKEND, check_mapping, check_options
 from gen2seg_runtime.errors import BackendError
 from gen2seg_runtime.machine import MACHINE, Probes
 from gen2seg_runtime.manifest import Manifest, StageSpec
@@ -35,9 +35,10 @@ def choose_backends(
     Raises:
         BackendError: unknown name or option, options with "auto", or nothing here can run a stage.
     """
-    if name != "auto":
-        check_options(name, options or {})
+    if not isinstance(name, str) or name != "auto":
+        check_options(name, {} if options is None else options)
         return tuple(Choice(stage.name, name, "asked for") for stage in manifest.chain)
+    check_mapping(options)
     if options:
         raise BackendError(f"options ({', '.join(options)}) belong to a named backend, the backend here is 'auto'")
     return tuple(_best(stage, weights_outside(manifest, stage), probes) for stage in manifest.chain)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from gen2seg_runtime.backends.engine_files import engine_files, fitting_engine
 from gen2seg_runtime.bundle import Bundle
 from gen2seg_runtime.errors import BackendError
 from gen2seg_runtime.manifest import StageSpec
@@ -19,14 +20,14 @@ class Engine:
     """A deserialised engine with one float32 input and one float32 output.
 
     Attributes:
-        library: "tensorrt" or "tensorrt_rtx".
-        trt: the library's module.
+        package: "tensorrt" or "tensorrt_rtx".
+        trt: the package as imported.
         handle: its ICudaEngine.
         runtime: kept as long as the engine.
         stage: the stage that it runs.
     """
 
-    library: str
+    package: str
     trt: Any
     handle: Any
     runtime: Any
@@ -72,21 +73,23 @@ class Engine:
             context = self.handle.create_execution_context()
         if context is None:
             raise BackendError(
-                f"{self.library} makes no execution context for stage {self.stage.name!r}: is GPU memory short?"
+                f"{self.package} makes no execution context for stage {self.stage.name!r}: is GPU memory short?"
             )
         return context
 
 
-def read_engine(bundle: Bundle, stage: StageSpec, library: str) -> Engine:
-    """Read the engine of a stage back.
+def read_engine(bundle: Bundle, stage: StageSpec, library: str, capability: int) -> Engine:
+    """Read the engine of a stage back that was built for a card.
 
     Args:
         library: "tensorrt" or "tensorrt_rtx"; also the name of the stage's artifact.
+        capability: of the card whose context is current on this thread: compute capability times ten.
     Raises:
-        BackendError: the library does not load or refuses the engine, or its tensors are not the manifest's.
+        BackendError: the library does not load or refuses the engine, there is none for that card, or its tensors
+            are not the manifest's.
     """
     trt = _load(library)
-    path = _engine_file(bundle, stage, library)
+    path = _engine_path(bundle, stage, library, capability)
     where = bundle.root / path
     messages: list[str] = []
     runtime = trt.Runtime(_logger(trt, messages))
@@ -111,11 +114,16 @@ def _load(library: str) -> Any:
         ) from error
 
 
-def _engine_file(bundle: Bundle, stage: StageSpec, library: str) -> str:
-    engines = [path for path in stage.artifacts.get(library, ()) if path.endswith(".engine")]
-    if len(engines) != 1:
-        raise BackendError(f"{bundle.root}: stage {stage.name!r} needs one .engine for {library}, got {engines}")
-    return engines[0]
+def _engine_path(bundle: Bundle, stage: StageSpec, library: str, capability: int) -> str:
+    engines = engine_files(library, stage)
+    fitting = fitting_engine(engines, capability)
+    if fitting is None:
+        found = "; ".join(f"{engine.path} for {', '.join(f'sm_{sm}' for sm in engine.sms)}" for engine in engines)
+        raise BackendError(
+            f"{bundle.root}: stage {stage.name!r} needs an .engine of {library} for sm_{capability}, "
+            f"got {found or 'none'}"
+        )
+    return fitting.path
 
 
 def _logger(trt: Any, messages: list[str]) -> Any:

@@ -71,10 +71,10 @@ class Plan:
         _accepted(engine, f"the input shape {shape}", context.set_input_shape(stage.input, shape))
         unsettled = context.infer_shapes()
         if unsettled:
-            raise BackendError(f"{engine.library}: the shapes of {unsettled} of stage {stage.name!r} are not settled")
+            raise BackendError(f"{engine.package}: the shapes of {unsettled} of stage {stage.name!r} are not settled")
         made = tuple(int(side) for side in context.get_tensor_shape(stage.output))
         if not made or min(made) < 1:
-            raise BackendError(f"{engine.library}: stage {stage.name!r} gives a shape {made}")
+            raise BackendError(f"{engine.package}: stage {stage.name!r} gives a shape {made}")
         written = self._buffers.take(_size(made))
         _accepted(engine, "the input's address", context.set_tensor_address(stage.input, address))
         _accepted(engine, "the output's address", context.set_tensor_address(stage.output, written))
@@ -91,7 +91,7 @@ def _size(shape: Shape) -> int:
 
 def _accepted(engine: Engine, what: str, answer: bool) -> None:
     if not answer:
-        raise BackendError(f"{engine.library} refuses {what} for stage {engine.stage.name!r}")
+        raise BackendError(f"{engine.package} refuses {what} for stage {engine.stage.name!r}")
 
 
 def _capturable(context: Any, stream: int) -> bool:

@@ -17,7 +17,7 @@ class EngineStage:
     """A stage of a bundle as an engine; a `StageSession`."""
 
     def __init__(self, device: Device, engine: Engine):
-        self.backend = engine.library
+        self.backend = engine.package
         self.device = device.name
         self.engine = engine
         self._place = device
@@ -63,4 +63,4 @@ def open_tensorrt_rtx(
 def _open(bundle: Bundle, stage: StageSpec, library: str, options: dict[str, Any] | None) -> EngineStage:
     # The device first: without its context the library would make one of its own.
     device = CudaDevice((options or {}).get("device_id", 0))
-    return EngineStage(device, read_engine(bundle, stage, library))
+    return EngineStage(device, read_engine(bundle, stage, library, device.capability))

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from gen2seg_runtime.backends.graph_cache import graph_key, open_optimized
 from gen2seg_runtime.bundle import Bundle
 from gen2seg_runtime.errors import BackendError
 from gen2seg_runtime.manifest import StageSpec
@@ -17,7 +18,8 @@ class OnnxRuntimeStage:
     The session is made from the very bytes that were digested. External weights (files with role "model_data") are
     handed over as mapped memory of the files that were digested (`Bundle.buffer` says what that guarantees): the
     session takes one copy of its own, and the mapped pages are the system's to drop. A graph that refers to any
-    other file is refused.
+    other file is refused. What the library makes of a graph that holds its weights itself is kept for the next
+    process where GEN2SEG_GRAPH_CACHE asks for it (`graph_cache`).
     """
 
     backend = "onnxruntime"
@@ -34,18 +36,13 @@ class OnnxRuntimeStage:
             import onnxruntime
         except ImportError as error:
             raise BackendError("the onnxruntime backend needs: pip install onnxruntime") from error
-        options = _session_options(onnxruntime, threads)
         # Kept as long as the session: it may read weights from the mapping at any time.
         self._external = bundle.external_data(stage)
         try:
-            if self._external:
-                buffers = list(self._external.values())
-                options.add_external_initializers_from_files_in_memory(
-                    list(self._external), buffers, [len(data) for data in buffers]
-                )
-            self._session: Any = onnxruntime.InferenceSession(
-                bundle.read(stage.path), options, providers=["CPUExecutionProvider"]
-            )
+            digest = bundle.manifest.file(stage.path).sha256
+            self._session: Any = _open_session(onnxruntime, bundle.read(stage.path), digest, self._external, threads)
+        except BackendError:
+            raise
         except Exception as error:  # its errors share no base class
             raise BackendError(f"{bundle.root / stage.path}: onnxruntime refuses the model: {error}") from error
         self._stage = stage
@@ -59,6 +56,35 @@ class OnnxRuntimeStage:
             raise BackendError(
                 f"onnxruntime failed on an input of shape {x.shape} for stage {self._stage.name!r}: {error}"
             ) from error
+
+
+def _open_session(onnxruntime: Any, graph: bytes, digest: str, external: dict[str, memoryview], threads: int) -> Any:
+    levels = onnxruntime.GraphOptimizationLevel
+
+    def plain(write_to: str | None) -> Any:
+        options = _session_options(onnxruntime, threads)
+        if write_to is not None:
+            options.optimized_model_filepath = write_to
+        if external:
+            buffers = list(external.values())
+            options.add_external_initializers_from_files_in_memory(
+                list(external), buffers, [len(data) for data in buffers]
+            )
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+    def kept(content: bytes) -> Any:
+        options = _session_options(onnxruntime, threads)
+        options.graph_optimization_level = levels.ORT_DISABLE_ALL  # it has them all
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    if external:  # the optimised graph would hold all the weights again
+        return plain(None)
+
+    def key() -> str:
+        library = f"{onnxruntime.__version__} {onnxruntime.get_build_info()}"
+        return graph_key(digest, library, "ORT_ENABLE_ALL")
+
+    return open_optimized(graph, key, plain, kept)
 
 
 def _session_options(onnxruntime: Any, threads: int) -> Any:

@@ -18,7 +18,7 @@ BACKENDS = {
     "onnxruntime": BackendSpec(
         module="gen2seg_runtime.backends.onnxruntime",
         opener="OnnxRuntimeStage",
-        library="onnxruntime",
+        package="onnxruntime",
         install="pip install onnxruntime",
         from_onnx=True,
         external=True,
@@ -29,14 +29,14 @@ BACKENDS = {
     "openvino": BackendSpec(
         module="gen2seg_runtime.backends.openvino",
         opener="OpenVinoStage",
-        library="openvino",
+        package="openvino",
         install="pip install 'gen2seg[openvino]'",
         from_onnx=True,
     ),
     "tensorrt_rtx": BackendSpec(
         module=_ENGINE,
         opener="open_tensorrt_rtx",
-        library="tensorrt_rtx",
+        package="tensorrt_rtx",
         install="pip install 'gen2seg[tensorrt-rtx]'",
         from_onnx=False,
         options=("device_id",),
@@ -48,7 +48,7 @@ BACKENDS = {
     "tensorrt": BackendSpec(
         module=_ENGINE,
         opener="open_tensorrt",
-        library="tensorrt",
+        package="tensorrt",
         install="pip install 'gen2seg[tensorrt]'",
         from_onnx=False,
         options=("device_id",),
@@ -67,14 +67,22 @@ def get_backend(name: str) -> BackendSpec:
     Raises:
         BackendError: unknown name.
     """
-    if name not in BACKENDS:
+    if not isinstance(name, str) or name not in BACKENDS:
         raise BackendError(f"unknown backend {name!r}; this version has: auto, {', '.join(sorted(BACKENDS))}")
     return BACKENDS[name]
+
+
+def check_mapping(options: Any) -> None:
+    """Raise BackendError unless `options` is None or a mapping with names as keys."""
+    good = options is None or (isinstance(options, Mapping) and all(isinstance(key, str) for key in options))
+    if not good:
+        raise BackendError(f"options are a mapping from names to values, got {type(options).__name__}")
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:
     """Raise BackendError unless the backend takes these options."""
     spec = get_backend(name)
+    check_mapping(options)
     unknown = sorted(set(options) - set(spec.options))
     if unknown:
         known = ", ".join(spec.options) or "none"

@@ -21,7 +21,7 @@ class BackendSpec:
 
     Attributes:
         module, opener: where the `StageOpener` is; imported when it is asked for.
-        library: the Python module that must be installed.
+        package: the Python package that must be installed.
         install: how it is installed.
         from_onnx: it runs a stage's ONNX graph; else it needs an artifact of the stage under its name.
         external: it takes the weights of an ONNX graph also from another file.
@@ -35,7 +35,7 @@ class BackendSpec:
 
     module: str
     opener: str
-    library: str
+    package: str
     install: str
     from_onnx: bool
     external: bool = False
@@ -48,4 +48,4 @@ class BackendSpec:
 
     def installed(self) -> bool:
         """Whether the library is there; it is not imported."""
-        return MACHINE.installed(self.library)
+        return MACHINE.installed(self.package)

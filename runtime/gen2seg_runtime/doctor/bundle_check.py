@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gen2seg_runtime.backends.checks import CANNOT, REBUILD, Obstacle, engine_architectures, engine_facts
+from gen2seg_runtime.backends.checks import CANNOT, REBUILD, Obstacle
+from gen2seg_runtime.backends.engine_files import engine_files
 from gen2seg_runtime.bundle import default_bundle_path
 from gen2seg_runtime.doctor.report import Note
 from gen2seg_runtime.errors import Gen2SegError
@@ -98,8 +99,9 @@ def artifact_bytes(manifest: Manifest, backend: str) -> int:
 def _made_for(stage: StageSpec) -> Iterator[str]:
     """What a stage has for single backends: "tensorrt_rtx 1.7.1.116 for sm_80 sm_86"."""
     for name in sorted(stage.artifacts):
-        version = engine_facts(name, stage).get("version")
-        sms = " ".join(f"sm_{sm}" for sm in engine_architectures(name, stage))
+        engines = engine_files(name, stage)
+        version = next((engine.version for engine in engines if engine.version), None)
+        sms = " ".join(f"sm_{sm}" for engine in engines for sm in engine.sms)
         yield f"{name}{f' {version}' if version else ''}{f' for {sms}' if sms else ''}"
 
 

@@ -9,11 +9,11 @@ from gen2seg_runtime.backends.checks import (
     REBUILD,
     Obstacle,
     cuda_name,
-    engine_architectures,
     obstacles,
     weights_outside,
 )
 from gen2seg_runtime.backends.choice import choose_backends
+from gen2seg_runtime.backends.engine_files import engine_files, fitting_engine
 from gen2seg_runtime.backends.providers import PROVIDERS
 from gen2seg_runtime.backends.registry import BACKENDS
 from gen2seg_runtime.backends.spec import BackendSpec
@@ -125,7 +125,7 @@ def _loading(name: str, spec: BackendSpec, found: Mapping[str, Obstacle], probes
     """Whether a library that is there, on a machine that has what it needs, can be imported."""
     if found:
         return
-    for module in (spec.library, *spec.also):
+    for module in (spec.package, *spec.also):
         error = probes.load_error(module)
         if error is not None:
             yield Obstacle("G2S-E022", CANNOT, f"{name}: {module} is installed but does not load: {error}")
@@ -160,16 +160,22 @@ def _notes(
     if spec.gpu or options:
         yield Note("G2S-W107", f"{name} on a GPU is tested through fakes only so far; check it: gen2seg verify BUNDLE")
     if spec.gpu:
-        for stage in manifest.chain:
-            if not engine_architectures(name, stage):
-                yield Note(
-                    "G2S-W106",
-                    f"the engine of stage {stage.name!r} was built for the GPU of the machine that exported it",
-                )
+        yield from _cards(manifest, name, probes)
     features = probes.cpu_features()
     wide = name == "openvino" and features and not features & _BFLOAT16
     if wide and any(stage.precision.compute == "bfloat16" for stage in manifest.chain):
         yield Note("G2S-W104", "this processor has no bfloat16 instructions: the stages run in float32")
+
+
+def _cards(manifest: Manifest, name: str, probes: Probes) -> Iterator[Note]:
+    """Engines that were built on one card, where that may be another kind than the one here."""
+    gpu = probes.gpus()[0]  # a backend for GPUs that will run has found one
+    for stage in manifest.chain:
+        engine = fitting_engine(engine_files(name, stage), gpu.capability)
+        if engine is None or (engine.sms and engine.card in (None, gpu.name)):
+            continue
+        where = f"{engine.card}, this is {gpu.name}" if engine.sms else "a GPU that the bundle does not name"
+        yield Note("G2S-W106", f"the engine of stage {stage.name!r} was built on {where}")
 
 
 def _auto(manifest: Manifest, verdicts: tuple[Verdict, ...], probes: Probes) -> tuple[str, ...]:

@@ -8,7 +8,10 @@ import numpy as np
 
 from gen2seg_runtime.errors import ImageError
 from gen2seg_runtime.formats.json_file import write_json
+from gen2seg_runtime.formats.shapes import check_size
 from gen2seg_runtime.instances import Instances
+
+_MOST = 1 << 40  # pixels in a run: the sum of as many runs as fit into memory stays within int64
 
 
 def encode_rle(mask: np.ndarray) -> dict[str, Any]:
@@ -26,11 +29,18 @@ def decode_rle(rle: dict[str, Any]) -> np.ndarray:
     """The bool (H, W) mask of an encoding as `encode_rle` makes it.
 
     Raises:
-        ImageError: the runs do not fill the size exactly or the text is damaged.
+        ImageError: the runs do not fill the size exactly, the text is damaged, or the size is no size or too large.
     """
-    height, width = rle["size"]
-    counts = rle["counts"]
-    runs = _parse_counts(counts if isinstance(counts, str) else counts.decode("ascii"))
+    size = rle.get("size") if isinstance(rle, dict) else None
+    if not isinstance(size, list | tuple) or len(size) != 2:
+        raise ImageError('run lengths are {"size": [height, width], "counts": text}')
+    height, width = check_size(size[0], size[1], "run lengths")
+    counts = rle.get("counts")
+    if isinstance(counts, bytes):
+        counts = counts.decode("latin-1")
+    if not isinstance(counts, str):
+        raise ImageError(f"the counts of run lengths are text, got {type(counts).__name__}")
+    runs = _parse_counts(counts)
     if (runs.size and runs.min() < 0) or int(runs.sum()) != height * width:
         raise ImageError(f"the run lengths do not fill {width}×{height} pixels")
     flat = np.repeat(np.arange(runs.size) % 2 == 1, runs)
@@ -126,6 +136,8 @@ def _parse_counts(text: str) -> np.ndarray:
         code = ord(character) - 48
         if not 0 <= code < 64:
             raise ImageError(f"{character!r} does not occur in run lengths")
+        if shift > 60:
+            raise ImageError("the run lengths hold a number that is too large")
         value |= (code & 31) << shift
         shift += 5
         if not code & 32:
@@ -135,4 +147,6 @@ def _parse_counts(text: str) -> np.ndarray:
             value = shift = 0
     if shift:
         raise ImageError("the run lengths end in the middle of a number")
+    if any(abs(run) > _MOST for run in runs):
+        raise ImageError("the run lengths hold a number that is too large")
     return np.array(runs, np.int64)

@@ -2,12 +2,11 @@
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 from gen2seg_runtime import strict_json
 from gen2seg_runtime.errors import ImageError, ImageReadError
-from gen2seg_runtime.files import atomic_write
+from gen2seg_runtime.files import as_path, atomic_write, check_regular
 
 MAX_BYTES = 1 << 30
 
@@ -34,13 +33,16 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def read_text(path: str | os.PathLike[str]) -> str:
     """The text of a file; errors as `read_json`."""
+    path = as_path(path, ImageReadError)
     try:
-        with Path(path).open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        check_regular(path, ImageReadError)
+        if path.stat().st_size > MAX_BYTES:
+            raise ImageError(f"{path}: larger than {MAX_BYTES:,} bytes")
+        data = path.read_bytes()
     except OSError as error:
+        if isinstance(error, ImageReadError):
+            raise
         raise ImageReadError(f"{path}: cannot be read: {error}") from error
-    if len(data) > MAX_BYTES:
-        raise ImageError(f"{path}: larger than {MAX_BYTES:,} bytes")
     try:
         return data.decode()
     except UnicodeDecodeError as error:

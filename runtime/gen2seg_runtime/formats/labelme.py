@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gen2seg_runtime.errors import ImageError
+from gen2seg_runtime.errors import ImageError, ImageReadError
 from gen2seg_runtime.formats.json_file import read_json, write_json
 from gen2seg_runtime.formats.shapes import check_id, check_ring, check_size, instance_polygons, paint_rings
-from gen2seg_runtime.images import read_image
+from gen2seg_runtime.images import load_picture, pixel_limit, read_image
 from gen2seg_runtime.instances import InstanceRecord, Instances
 
 _VERSION = "5.5.0"  # of the file format
@@ -114,7 +114,11 @@ def _read_mask(text: Any, where: str) -> np.ndarray:
     if not isinstance(text, str):
         raise ImageError(f"{where}: a mask is a PNG as base64 text")
     try:
-        image = Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=["PNG"])
-    except (ValueError, OSError, SyntaxError) as error:
+        raw = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise ImageError(f"{where}: the mask is not base64 text: {error}") from error
+    try:
+        image = load_picture(io.BytesIO(raw), where, pixel_limit(), formats=["PNG"])
+        return read_image(image)[..., 0] > 0
+    except ImageReadError as error:
         raise ImageError(f"{where}: the mask is no PNG: {error}") from error
-    return read_image(image)[..., 0] > 0

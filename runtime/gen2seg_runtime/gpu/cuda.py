@@ -30,6 +30,10 @@ class CudaDevice:
         except RuntimeError as error:  # cuda-python's own, where the driver's library is not installed
             raise BackendError(f"no CUDA driver here: {error}") from error
         device = self._call("cuDeviceGet", index)
+        kinds = self._cuda.CUdevice_attribute
+        major = self._call("cuDeviceGetAttribute", kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device)
+        minor = self._call("cuDeviceGetAttribute", kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device)
+        self.capability = 10 * int(major) + int(minor)
         self._context = self._call("cuDevicePrimaryCtxRetain", device)
         self.enter()
 

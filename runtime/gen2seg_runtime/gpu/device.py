@@ -13,9 +13,11 @@ class Device(Protocol):
 
     Attributes:
         name: in words, with its number ("cuda:0").
+        capability: compute capability times ten, e.g. 86.
     """
 
     name: str
+    capability: int
 
     def enter(self) -> None:
         """Make the device's context current on this thread; before any other call from it."""

@@ -1,52 +1,43 @@
-"""One-to-one matching of edge pixels with a human's boundary pixels, at every threshold of the edge strength.
+"""The matching in plain Python.
 
 The benchmark (BSDS500: Arbelaez et al., TPAMI 2011; the matching: Martin, Fowlkes and Malik, TPAMI 2004) pairs edge
-pixels with boundary pixels at most 0.0075 of the image's diagonal apart, each at most once, so that as few as possible
-stay alone and, among those pairings, the sum of the distances is least; alone costs 100 tolerances a pixel. It solves
-that from scratch at each threshold. Here the thresholds are one sequence: a lower threshold only adds edge pixels, and
+pixels with boundary pixels at most a tolerance apart, each at most once, so that as few as possible stay alone and,
+among those pairings, the sum of the distances is least; alone costs 100 tolerances a pixel. It solves that from
+scratch at each threshold. Here the thresholds are one sequence: a lower threshold only adds edge pixels, and
 adding a pixel to an optimal matching takes one shortest augmenting path (the Hungarian method with Dijkstra's search:
 Edmonds and Karp 1972; Jonker and Volgenant 1987). So every matching on the way down is optimal, at the price of one.
-
-The benchmark thins each thresholded map again. That is left out, as edges come thinned (on pictures of BSDS500 it would
-take another 0.4 to 3 % of the pixels of `color_edges`, which count as wrong here).
 """
 
 import heapq
-import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-# As a share of the image's diagonal.
-TOLERANCE = 0.0075
-# Cost of a pixel that stays alone, in tolerances.
-_ALONE = 100.0
+from gen2seg_kernels.boundary.layout import lay_out
+
 # Gains below this are rounding: distances are square roots of integers, prices sums of a few of them.
 _NOTHING = 1e-9
 
 
-def tolerance_of(size: tuple[int, int]) -> float:
-    """The matching distance for an image of `size` = (H, W), in pixels."""
-    return TOLERANCE * float(np.hypot(*size))
-
-
-def match_boundary(groups: list[np.ndarray], boundary: np.ndarray, tolerance: float) -> Iterator[np.ndarray]:
-    """Match growing sets of edge pixels with one boundary.
-
-    Args:
-        groups: the edge pixels that each threshold adds, highest first: int64 [N_t], indices into the flat image.
-        boundary: bool [H, W].
-        tolerance: largest distance of a pair in pixels, inclusive.
-    Yields:
-        For each group the matched edge pixels (int64 [M], flat indices) once it has been added.
-    """
-    matching = Matching(int(np.count_nonzero(boundary)), 2 * _ALONE * tolerance)
-    candidates = _candidates(np.concatenate(groups) if groups else np.zeros(0, np.int64), boundary, tolerance)
-    for group in groups:
-        for pixel, pairs in itertools.islice(candidates, len(group)):
-            matching.add(pixel, [(column, matching.worth - distance) for column, distance in pairs])
-        yield matching.matched()
+def match_boundary(
+    groups: Sequence[NDArray[np.int64]], boundary: NDArray[np.bool_], tolerance: float
+) -> NDArray[np.bool_]:
+    """See `dispatch.match_boundary`."""
+    layout = lay_out(groups, boundary, tolerance)
+    matching = Matching(layout.columns, layout.worth)
+    matched = np.zeros((len(groups), len(layout.pixels)), bool)
+    start = 0
+    for group, end in enumerate(layout.ends.tolist()):
+        for row in range(start, end):
+            columns = layout.numbers[layout.pixels[row] + layout.reach]
+            near = np.flatnonzero(columns >= 0)
+            worths = layout.worth - layout.distances[near]
+            matching.add(row, list(zip(columns[near].tolist(), worths.tolist(), strict=True)))
+        start = end
+        matched[group, matching.matched()] = True
+    return matched
 
 
 class Matching:
@@ -134,26 +125,3 @@ class Matching:
             before = self._column.get(row, -1)
             holder[column], self._column[row] = row, column
             column = before
-
-
-def _candidates(
-    pixels: np.ndarray, boundary: np.ndarray, tolerance: float
-) -> Iterator[tuple[int, list[tuple[int, float]]]]:
-    """For each pixel: (pixel, [(number of a boundary pixel, distance), ...]), the nearest first."""
-    reach = int(tolerance)
-    down, right = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    distances = np.hypot(down, right).ravel()
-    order = np.flatnonzero(distances <= tolerance)
-    order = order[np.argsort(distances[order], kind="stable")]
-    numbers = np.full(boundary.shape, -1, np.int64)
-    numbers[boundary] = np.arange(np.count_nonzero(boundary))
-    numbers = np.pad(numbers, reach, constant_values=-1)
-    y, x = np.divmod(pixels, boundary.shape[1])
-    found = numbers[y[:, None] + down.ravel()[order] + reach, x[:, None] + right.ravel()[order] + reach]
-    row, place = np.nonzero(found >= 0)
-    pairs = list(zip(found[row, place].tolist(), distances[order][place].tolist(), strict=True))
-    ends = np.cumsum(np.bincount(row, minlength=len(pixels))).tolist()
-    begin = 0
-    for pixel, end in zip(pixels.tolist(), ends, strict=True):
-        yield pixel, pairs[begin:end]
-        begin = end
