@@ -53,9 +53,10 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     "systems",
     metavar="NAMES",
     callback=_split,
-    help="tiny, tiny-reference (its colours in mode reference), rgb, floodfill, felzenszwalb, sobel or the path of a "
+    help="tiny, tiny-reference (its colours in mode reference), rgb, floodfill, felzenszwalb, watershed, "
+    "grabcut, sobel, sam-b, sam-l, sam-h or the path of a "
     "bundle or checkpoint; separated by commas. "
-    "Default: all of these, or the given bundles beside rgb and floodfill.",
+    "Default: all of these but SAM, or the given bundles beside rgb and floodfill.",
 )
 @click.option(
     "--bundle",
@@ -63,7 +64,7 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     metavar="NAME=PATH",
     multiple=True,
     callback=_named_path,
-    help="One more bundle or checkpoint.",
+    help="One more bundle, checkpoint, or folder of SAM (config.json, model.safetensors).",
 )
 @click.option("--sets", metavar="NAMES", callback=_split, help="Only these sets, separated by commas.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many images a set.")
@@ -151,7 +152,6 @@ def command(
 
     if readme is not None:
         read_with_markers(readme)  # before hours of work
-    not_run: dict[str, str] = {}
     if table is None:
         if systems is None:
             systems = ("rgb", "floodfill") if bundles else (*BUNDLES, *RIVALS)
@@ -160,10 +160,10 @@ def command(
     else:
         preset = PRESETS[table]
         sets = sets or choose_sets(preset, data)
-        specs, not_run = find_systems(systems or preset.systems, runs, bundles, sweep=sweep)
+        specs = find_systems(systems or preset.systems, runs, bundles, sweep=sweep)
         clicks, masks = clicks or preset.clicks, preset.masks and not edges_only
         distort = preset.distort if distort is None else distort
-    learned = [spec for spec in specs if spec.name not in RIVALS]
+    learned = [spec for spec in specs if spec.learned]
     distorted = learned if distort is None else specs
     names = ("all",) if distort is None else tuple(name for name in distort if name != "none")
     specs += with_distortions(distorted, names if masks else ())[len(distorted) :]
@@ -188,7 +188,7 @@ def command(
         def show(done: int, total: int) -> None:
             progress.update(bar, completed=done, total=total)
 
-        evaluation = evaluate(config, specs, show, not_run)
+        evaluation = evaluate(config, specs, show)
     report = summarize(evaluation)
     for path in write_report(report, output, specs):
         human_console(as_json=True).print(str(path), soft_wrap=True, highlight=False)

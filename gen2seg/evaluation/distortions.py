@@ -48,7 +48,8 @@ def distort(image: np.ndarray, name: str) -> np.ndarray:
 
 
 def with_distortions(specs: Sequence[SystemSpec], names: Sequence[str]) -> list[SystemSpec]:
-    """The systems, and after them each as it is on distorted pictures, called SYSTEM+NAME; "all" names them all.
+    """The systems, and after them each that can be opened as it is on distorted pictures, called SYSTEM+NAME; "all"
+    names all distortions.
 
     Raises:
         EvaluationError: an unknown name.
@@ -59,7 +60,12 @@ def with_distortions(specs: Sequence[SystemSpec], names: Sequence[str]) -> list[
     wanted = [name for name in DISTORTIONS if name in names or "all" in names]
     return [
         *specs,
-        *(replace(s, name=f"{s.name}+{name}", of=s.name, distortion=name) for name in wanted for s in specs),
+        *(
+            replace(s, name=f"{s.name}+{name}", of=s.name, distortion=name)
+            for name in wanted
+            for s in specs
+            if not s.missing
+        ),
     ]
 
 

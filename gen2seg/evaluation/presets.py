@@ -10,11 +10,11 @@ from pathlib import Path
 from gen2seg.config import shipped_configs
 from gen2seg.evaluation.datasets import find_sets
 from gen2seg.evaluation.errors import EvaluationError
-from gen2seg.evaluation.systems import SystemSpec, get_system, get_systems
+from gen2seg.evaluation.systems import SystemSpec, absent, check_names, get_system
 
 # A row whose name or weights are not there is listed as not run.
 _NETWORKS = ("sd2", "mae-h", "mae-b", "dino-b", "tiny")
-_RIVALS = ("sam-vit-h", "sam-vit-l", "sam-vit-b", "simpleclick")
+_RIVALS = ("sam-h", "sam-l", "sam-b", "simpleclick")
 _UNSEEN = ("coco_exc", "coco", "dram", "egohos", "ishape", "pidray")
 
 
@@ -74,8 +74,8 @@ def choose_sets(preset: Preset, data: Path) -> tuple[str, ...] | None:
 
 def find_systems(
     names: Sequence[str], runs: Path, bundles: Mapping[str, Path] | None = None, *, sweep: bool = False
-) -> tuple[list[SystemSpec], dict[str, str]]:
-    """The rows whose weights are there, and for each of the others what it lacks.
+) -> list[SystemSpec]:
+    """The rows of a table, and then the other `bundles`; a row whose weights are not there says what it lacks.
 
     Args:
         names: of systems, or of configurations: their weights are expected in `runs`/NAME/weights (a checkpoint), or
@@ -84,33 +84,27 @@ def find_systems(
         bundles, sweep: as for `get_systems`.
 
     Raises:
-        EvaluationError: there is none.
+        EvaluationError: as `check_names`.
     """
-    found, absent = dict(bundles or {}), {}
-    present = []
-    for name in (name for name in names if name not in found):
+    found = dict(bundles or {})
+    for name in names:
         place = next((p for p in (runs / name / "weights", runs / name) if _has_weights(p)), None)
         if place is not None:
-            found[name] = place.resolve()
-            present.append(name)
-            continue
-        try:
-            get_system(name, found)
-        except EvaluationError:
-            absent[name] = _how_to_get(name, runs)
-        else:
-            present.append(name)
-    if not present and not found:
-        why = "; ".join(f"{name}: {text}" for name, text in absent.items())
-        raise EvaluationError(f"none of the systems can be run: {why}")
-    return get_systems(present, found, sweep=sweep), absent
+            found.setdefault(name, place.resolve())
+    wanted = [*names, *(name for name in found if name not in names)]
+    return check_names([_find_row(name, runs, found, sweep) for name in wanted])
+
+
+def _find_row(name: str, runs: Path, found: Mapping[str, Path], sweep: bool) -> SystemSpec:
+    try:
+        spec = get_system(name, found, sweep=sweep)
+    except EvaluationError:
+        spec = absent(name, f"not known here, and no weights in {runs / name}")
+    if spec.missing and name in shipped_configs():
+        weights = runs / name / "weights"
+        return absent(name, f"no weights in {weights}: gen2seg train {name} --set output={runs / name}")
+    return spec
 
 
 def _has_weights(folder: Path) -> bool:
     return any((folder / name).is_file() for name in ("model.safetensors", "bundle.json"))
-
-
-def _how_to_get(name: str, runs: Path) -> str:
-    if name in shipped_configs():
-        return f"no weights in {runs / name / 'weights'}: gen2seg train {name} --set output={runs / name}"
-    return f"not known here, and no weights in {runs / name}"

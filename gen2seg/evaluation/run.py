@@ -94,9 +94,10 @@ class ImageResult:
 
 @dataclass(frozen=True)
 class SystemInfo:
-    """A system as the report names it: its settings and its own description."""
+    """A system as the report names it: see SystemSpec and System; its settings and its own description."""
 
     name: str
+    learned: bool
     settings: tuple[Setting, ...]
     has_edges: bool
     description: dict[str, Any]
@@ -130,7 +131,6 @@ def evaluate(
     config: EvaluationConfig,
     specs: Sequence[SystemSpec],
     on_image: Callable[[int, int], None] | None = None,
-    not_run: Mapping[str, str] | None = None,
 ) -> Evaluation:
     """Let every system answer every click.
 
@@ -138,9 +138,8 @@ def evaluate(
 
     Args:
         config: images, clicks and processes.
-        specs: the systems, with names of their own.
+        specs: the systems, with names of their own; those that miss something are only named in the report.
         on_image: called with (images done, images in all) after each image.
-        not_run: other systems, which the report only names; see Evaluation.
 
     Raises:
         EvaluationError: a wrong option, or a system answers with something that is no mask.
@@ -148,18 +147,25 @@ def evaluate(
         Gen2SegError: a system cannot be opened or an image cannot be read.
     """
     samples = find_samples(config.data, config.sets, config.limit)
+    not_run = {spec.name: spec.missing for spec in specs if spec.missing}
+    specs = [spec for spec in specs if not spec.missing]
+    if not specs:
+        raise EvaluationError(
+            "none of the systems can be run: " + "; ".join(f"{name}: {why}" for name, why in not_run.items())
+        )
     systems = open_systems(specs)
     finds_edges = any(system.has_edges for system in systems.values())
     if finds_edges and "sobel" not in systems and any(sample.edges for sample in samples):
         specs = [*specs, get_system("sobel")]
         systems["sobel"] = specs[-1].open()
-    infos = [SystemInfo(n, s.settings, s.has_edges, s.describe()) for n, s in systems.items()]
+    opened = [(spec, systems[spec.name]) for spec in specs]
+    infos = [SystemInfo(spec.name, spec.learned, s.settings, s.has_edges, s.describe()) for spec, s in opened]
     shown = _choose_shown(samples, config.gallery)
     run = uuid.uuid4().hex
     tasks = [ImageTask(sample, index in shown, config, run) for index, sample in enumerate(samples)]
     # The crowded images first, so that none of them is left for the end.
     order = sorted(range(len(tasks)), key=lambda i: (-tasks[i].sample.instances.stat().st_size, i))
-    rounds = 2 if any(_clicked_later(info, config) for info in infos) else 1
+    rounds = 2 if any(_clicked_later(info.settings, bool(info.distortion), config) for info in infos) else 1
 
     jobs = min(config.jobs, len(tasks))
     with open_engine(config.engine, judge_image, specs, systems, jobs) as run_tasks:
@@ -178,7 +184,7 @@ def evaluate(
             later = [replace(task, shown=False, rows=chosen[task.sample.set_name]) for task in tasks]
             clicked = judge_all(later, len(tasks))
             results = [_merge(*pair, chosen, config.clicks) for pair in zip(results, clicked, strict=True)]
-    return Evaluation(config, infos, results, dict(not_run or {}))
+    return Evaluation(config, infos, results, not_run)
 
 
 def best_name(system: str) -> str:
@@ -201,10 +207,10 @@ def columns_of(info: SystemInfo, means: np.ndarray) -> dict[str, int]:
     return default if len(info.settings) == 1 else {**default, best_name(info.name): best}
 
 
-def _clicked_later(info: SystemInfo, config: EvaluationConfig) -> bool:
+def _clicked_later(settings: Sequence[Setting], distorted: bool, config: EvaluationConfig) -> bool:
     """Whether all but the first click wait until it is known which settings are shown: a second round is cheaper than
     nine clicks at a dozen settings."""
-    return config.masks and config.clicks > 1 and len(info.settings) > 1 and not info.distortion
+    return config.masks and config.clicks > 1 and len(settings) > 1 and not distorted
 
 
 def _chosen_rows(
@@ -218,7 +224,7 @@ def _chosen_rows(
         name: {
             info.name: tuple(sorted(set(columns_of(info, mean_by_setting(info.name, found)).values())))
             for info in infos
-            if _clicked_later(info, config) and any(result.clicks for result in found)
+            if _clicked_later(info.settings, bool(info.distortion), config) and any(result.clicks for result in found)
         }
         for name, found in by_set.items()
     }
@@ -274,10 +280,10 @@ def judge_image(task: ImageTask, systems: Mapping[str, System]) -> ImageResult:
         if task.rows is not None and name not in task.rows:
             continue
         description = system.describe()
-        info = SystemInfo(name, system.settings, system.has_edges, description)
+        distorted = "distortion" in description
         settings = system.settings if task.rows is None else tuple(system.settings[row] for row in task.rows[name])
-        waits = task.rows is None and _clicked_later(info, config)
-        count = 1 if info.distortion or waits else config.clicks
+        waits = task.rows is None and _clicked_later(system.settings, distorted, config)
+        count = 1 if distorted or waits else config.clicks
         known = outcome_key(
             {**description, "settings": settings},
             [image, labels] if boundaries is None else [image, labels, boundaries],

@@ -140,7 +140,7 @@ def notes(report: Report) -> list[str]:
                     "set, chosen with the ground truth."
                 )
     for info in plain:
-        if info.description.get("kind") == "rival":
+        if not info.learned:
             continue
         sets = list(report.sets.values())
         wins = [

@@ -24,7 +24,7 @@ def draw_worst(report: Report, specs: Sequence[SystemSpec]) -> Iterator[tuple[st
     images with the lowest IoU of a first click, at most one each, the picture, the instance and the answer."""
     for spec in specs:
         info = next((info for info in report.evaluation.systems if info.name == spec.name), None)
-        if info is None or info.distortion or info.description.get("kind") == "rival":
+        if info is None or info.distortion or not spec.learned:
             continue
         column = spec.name
         cases = list(_worst_cases(report, column))[:COUNT]

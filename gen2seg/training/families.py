@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from gen2seg.backbones import Backbone, BackboneError, get_backbone
-from gen2seg.config import ModelConfig, TrainConfig
+from gen2seg.config import ModelConfig, ObjectiveConfig, TrainConfig
 from gen2seg.toml_records import ConfigError
 
 from .checkpoint import load_state, save_weights
@@ -27,6 +27,8 @@ def open_network(config: TrainConfig) -> Network:
     """
     if config.init is not None and config.architecture and config.backbone != "tiny":
         raise ConfigError("init brings its own architecture: give one of init and architecture")
+    if config.backbone == "simpleclick":
+        return _open_simpleclick(config)
     backbone = get_backbone(config.backbone)
     _refuse_strange_keys(config.model, config.backbone)
     network = _OPENERS[config.backbone](config, backbone)
@@ -36,6 +38,24 @@ def open_network(config: TrainConfig) -> Network:
         network.checkpointing()
     freeze(network, config.model, config.backbone)
     return network
+
+
+def _open_simpleclick(config: TrainConfig) -> Network:
+    """The rival that is trained on the same data; it paints no colours, so it is no backbone."""
+    from gen2seg.simpleclick.clicks import click_loss
+    from gen2seg.simpleclick.files import build
+    from gen2seg.simpleclick.model import MEAN, STD
+
+    if config.objective != ObjectiveConfig():
+        raise ConfigError("simpleclick has a loss of its own: drop objective")
+    if config.model != ModelConfig():
+        raise ConfigError("simpleclick is trained whole: drop model")
+    if config.sample_every:
+        raise ConfigError("simpleclick paints no colours to show: set sample_every to 0")
+    module = build(config.architecture)
+    if config.init is not None:
+        load_state(module, config.init)
+    return Network(module, MEAN, STD, stretch=False, save=save_weights, loss=click_loss)
 
 
 def _refuse_strange_keys(model: ModelConfig, backbone: str) -> None:

@@ -9,9 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from gen2seg.config import ModelConfig
+from gen2seg.data.mixture import Batch
 from gen2seg.toml_records import ConfigError
 
 Save = Callable[[nn.Module, Path, dict[str, Any]], None]  # module, folder, what the checkpoint says of itself
+
+# module (perhaps wrapped), prepared pictures, batch, generator -> loss and its terms
+OwnLoss = Callable[[nn.Module, Tensor, Batch, torch.Generator], tuple[Tensor, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Network:
         scale, offset: colours = scale * raw + offset, for a network whose output is not stretched.
         parts: see there; None where only the whole network can be trained.
         save: writes the layout that export and the original scripts read.
+        loss: a network that paints no colours brings its own; `objective` is not used then.
         checkpointing: turns gradient checkpointing on; None where the network has none.
     """
 
@@ -52,6 +57,7 @@ class Network:
     scale: float = 1.0
     offset: float = 0.0
     checkpointing: Callable[[], None] | None = None
+    loss: OwnLoss | None = None
 
     def prepare(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 -> what the module takes, float32."""

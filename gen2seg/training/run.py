@@ -192,10 +192,14 @@ def _update(
         images = network.prepare(batch.images).contiguous(memory_format=torch.channels_last)
         shown = damaged(images, state.generator) if config.objective.reconstruction else images
         with _synced(accelerator, model, last):
-            with accelerator.autocast():
-                raw = model(shown)
-            colors = network.colors(raw, config.objective.normalize)
-            loss, terms = objective_loss(colors, batch, images, config.objective, state.generator)
+            if network.loss is not None:
+                with accelerator.autocast():
+                    loss, terms = network.loss(model, images, batch, state.generator)
+            else:
+                with accelerator.autocast():
+                    raw = model(shown)
+                colors = network.colors(raw, config.objective.normalize)
+                loss, terms = objective_loss(colors, batch, images, config.objective, state.generator)
             accelerator.backward(loss / len(micro_batches))
         for name, value in {"loss": loss.detach(), **terms}.items():
             sums[name] = sums.get(name, 0.0) + value / len(micro_batches)

@@ -32,7 +32,7 @@ def color_edges(colors: np.ndarray, size: tuple[int, int] | None = None) -> np.n
     """
     check_colors(colors)
     if size is not None and size != colors.shape[:2]:
-        return _thin(_resize_tensor(_gradient_tensor(colors), size))
+        return thin_gradient(_resize_tensor(_gradient_tensor(colors), size))
     result = np.empty(colors.shape[:2], np.float32)
     for start in range(0, len(result), _STRIP_ROWS):
         stop = min(len(result), start + _STRIP_ROWS)
@@ -68,8 +68,14 @@ def _resize_tensor(tensor: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(tensor, (size[1], size[0]), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
-def _thin(tensor: np.ndarray) -> np.ndarray:
-    """Magnitude of a gradient tensor where it is a maximum along the gradient, else 0."""
+def thin_gradient(tensor: np.ndarray) -> np.ndarray:
+    """Magnitude of a gradient tensor where it is a maximum along the gradient, else 0.
+
+    Args:
+        tensor: (h, w, 3) float32: gx², gx·gy and gy² of the gradient at each pixel.
+    Returns:
+        (h, w) float32 in [0, 1]; 1 is a magnitude of 4·255·√3, and more is cut there.
+    """
     # Zero beyond the frame: an edge in the outermost row can be a maximum.
     padded = np.pad(_magnitude(tensor), 1)
     result = np.empty(tensor.shape[:2], np.float32)

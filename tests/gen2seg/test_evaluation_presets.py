@@ -11,7 +11,7 @@ from gen2seg.evaluation.presets import PRESETS, choose_sets, find_systems
 from gen2seg.evaluation.readme import BEGIN, END, accuracy_section, write_section
 from gen2seg.evaluation.report import summarize, to_document, to_markdown, write_report
 from gen2seg.evaluation.run import EvaluationConfig, evaluate
-from gen2seg.evaluation.systems import get_system, get_systems
+from gen2seg.evaluation.systems import absent, get_system, get_systems
 from gen2seg.evaluation.worst import draw_worst
 from tests.gen2seg import data_trees
 from tests.gen2seg.conftest import write_color_bundle
@@ -32,15 +32,18 @@ def test_a_table_takes_its_own_sets_where_there_are_some(tmp_path, data_folder):
     assert choose_sets(PRESETS["1"], data_folder) is None
 
 
-def test_rows_are_found_in_the_runs_and_the_others_say_how_to_get_them(tmp_path):
+def test_rows_are_found_in_the_runs_and_the_others_say_how_to_get_them(data_folder, tmp_path):
     write_color_bundle(tmp_path / "sd2-t1")
-    specs, absent = find_systems(["sd2", "sd2-t1", "floodfill", "no-such"], tmp_path)
-    assert [spec.name for spec in specs] == ["sd2-t1", "floodfill"]
-    assert list(absent) == ["sd2", "no-such"]
-    assert "gen2seg train sd2 --set output=" in absent["sd2"]
-    assert "not known here" in absent["no-such"]
+    specs = find_systems(["sd2", "sd2-t1", "floodfill", "no-such", "sam-h"], tmp_path)
+    assert [spec.name for spec in specs if not spec.missing] == ["sd2-t1", "floodfill"]
+    missing = {spec.name: spec.missing for spec in specs if spec.missing}
+    assert list(missing) == ["sd2", "no-such", "sam-h"]
+    assert "gen2seg train sd2 --set output=" in missing["sd2"]
+    assert "not known here" in missing["no-such"]
+    assert "facebook/sam-vit-huge" in missing["sam-h"]
+    assert [spec.name for spec in specs if spec.learned] == ["sd2", "sd2-t1", "no-such", "sam-h"]
     with pytest.raises(EvaluationError, match="none of the systems can be run: mae-h: no weights in"):
-        find_systems(["mae-h"], tmp_path)
+        evaluate(EvaluationConfig(data_folder), find_systems(["mae-h"], tmp_path))
 
 
 def test_the_command_makes_a_table(run_cli, data_folder, tmp_path):
@@ -76,10 +79,10 @@ def test_the_command_makes_a_table(run_cli, data_folder, tmp_path):
 def test_all_figures_by_default_and_the_worst_answers_as_pictures(data_folder, color_bundle, tmp_path):
     from gen2seg.evaluation.distortions import with_distortions
 
-    specs = get_systems(["floodfill"], {"copy": color_bundle})
-    specs += with_distortions(specs[1:], ["grey"])[1:]
+    specs = [*get_systems(["floodfill"], {"copy": color_bundle}), absent("sam", "no weights")]
+    specs += with_distortions(specs[1:], ["grey"])[2:]
     config = EvaluationConfig(data_folder, clicks=3, gallery=1)
-    report = summarize(evaluate(config, specs, not_run={"sam": "no weights"}))
+    report = summarize(evaluate(config, specs))
     assert list(report.robustness()["grey"]) == ["copy"]
     assert len(report.clicks_intervals("floodfill")) == 3
     for (low, high), mean in zip(report.clicks_intervals("copy"), report.clicks_over_sets("copy"), strict=True):

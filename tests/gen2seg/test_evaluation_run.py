@@ -211,7 +211,9 @@ def test_an_answer_that_is_no_mask_stops_the_evaluation(label_pictures):
 
 def test_names_are_looked_up_and_unknown_ones_refused(color_bundle):
     assert get_system(str(color_bundle)).name == "colour-copy"
-    with pytest.raises(EvaluationError, match=r"'sam'; known: tiny, rgb, floodfill, felzenszwalb, sobel"):
+    with pytest.raises(
+        EvaluationError, match=r"'sam'; known: tiny, rgb, floodfill, felzenszwalb, watershed, grabcut, sobel"
+    ):
         get_system("sam")
     with pytest.raises(EvaluationError, match="no system"):
         get_systems([])

@@ -1,0 +1,36 @@
+"""What is judged: bundles, checkpoints, SAM, SimpleClick, and rivals without weights, behind one small interface.
+
+A system is prepared once per image and then clicked. It may have several *settings* (a tolerance, a scale):
+every click is answered at each of them, and the report names the best one of each set. That choice sees the
+ground truth, so it favours whoever has settings: the rivals.
+"""
+
+from .bundles import COLOR_DISTANCES, BundleSystem, ColorSystem
+from .interface import Points, Setting, System, SystemSpec
+from .registry import BUNDLES, RIVALS, WEIGHTED, check_names, get_system, get_systems
+from .rivals import FelzenszwalbSystem, FloodFillSystem, GrabCutSystem, RgbSystem, SobelSystem, WatershedSystem
+from .weights import SAM_HUB, absent
+
+__all__ = [
+    "BUNDLES",
+    "COLOR_DISTANCES",
+    "RIVALS",
+    "SAM_HUB",
+    "WEIGHTED",
+    "BundleSystem",
+    "ColorSystem",
+    "FelzenszwalbSystem",
+    "FloodFillSystem",
+    "GrabCutSystem",
+    "Points",
+    "RgbSystem",
+    "Setting",
+    "SobelSystem",
+    "System",
+    "SystemSpec",
+    "WatershedSystem",
+    "absent",
+    "check_names",
+    "get_system",
+    "get_systems",
+]
