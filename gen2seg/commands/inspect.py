@@ -106,7 +106,12 @@ def _verification(found: Mapping[str, Any]) -> Iterator[str]:
     control = found.get("negative_control", {})
     if control:
         seen = "were seen" if control["passed"] else "WENT UNSEEN"
-        yield f"  planted faults {seen}: {', '.join(control['perturbed'])}"
+        noise = control.get("strengths") or [None] * len(control["perturbed"])
+        faults = (
+            name if strength is None else f"{name} by {strength:g} deviations"
+            for name, strength in zip(control["perturbed"], noise, strict=True)
+        )
+        yield f"  planted faults {seen}: {', '.join(faults)}"
     yield from (f"  failed: {failure}" for failure in found.get("failures", []))
 
 
