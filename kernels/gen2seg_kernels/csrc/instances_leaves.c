@@ -1,0 +1,239 @@
+/* Leaves: the basins of the slope of the colours, the small ones given to their most similar neighbours. */
+#include "instances.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int64_t squared(const uint16_t *a, const uint16_t *b)
+{
+    const int32_t r = a[0] - b[0], g = a[1] - b[1], c = a[2] - b[2];
+    return (int64_t)r * r + (int64_t)g * g + (int64_t)c * c;
+}
+
+void g2s_smooth(const g2s_picture *picture, uint16_t *smooth)
+{
+    const int64_t height = picture->height, width = picture->width, step = width * 3;
+    for (int64_t y = 0; y < height; y++) {
+        const uint8_t *here = picture->colors + y * step;
+        const uint8_t *above = y ? here - step : here, *below = y + 1 < height ? here + step : here;
+        uint16_t *out = smooth + y * step;
+        for (int64_t x = 0; x < width; x++) {
+            const int64_t left = x ? -3 : 0, right = x + 1 < width ? 3 : 0;
+            for (int64_t i = 3 * x; i < 3 * x + 3; i++)
+                out[i] = (uint16_t)(above[i + left] + above[i + right] + below[i + left] + below[i + right] +
+                                    2 * (above[i] + below[i] + here[i + left] + here[i + right]) + 4 * here[i]);
+        }
+    }
+}
+
+/* Every set is known by its first pixel, and parents come before their children. */
+static int32_t find(int32_t *parent, int32_t x)
+{
+    while (parent[x] != x) {
+        parent[x] = parent[parent[x]];
+        x = parent[x];
+    }
+    return x;
+}
+
+static void join(int32_t *parent, int32_t a, int32_t b)
+{
+    a = find(parent, a);
+    b = find(parent, b);
+    if (a < b)
+        parent[b] = a;
+    else
+        parent[a] = b;
+}
+
+static void flatten(int32_t *parent, int64_t pixels)
+{
+    for (int64_t i = 0; i < pixels; i++)
+        parent[i] = parent[parent[i]];
+}
+
+enum { LEVELS = 256 };
+
+/* The largest step of colour between a pixel and its four neighbours, in whole units. */
+static void find_slopes(const uint16_t *smooth, int64_t height, int64_t width, uint8_t *slope)
+{
+    memset(slope, 0, height * width);
+    for (int64_t y = 0; y < height; y++)
+        for (int64_t x = 0; x < width; x++)
+            for (int down = 0; down < 2; down++) {
+                if (down ? y + 1 == height : x + 1 == width)
+                    continue;
+                const int64_t at = y * width + x, there = at + (down ? width : 1);
+                const int64_t step = (int64_t)sqrt((double)squared(smooth + 3 * at, smooth + 3 * there)) / 16;
+                const uint8_t level = (uint8_t)(step < LEVELS ? step : LEVELS - 1);
+                slope[at] = level > slope[at] ? level : slope[at];
+                slope[there] = level > slope[there] ? level : slope[there];
+            }
+}
+
+/* Plateaus without a lower neighbour, each under its first pixel, the others -1. */
+static void find_basins(const uint8_t *slope, int64_t height, int64_t width, int32_t *labels, int32_t *lowest)
+{
+    const int64_t pixels = height * width;
+    for (int64_t i = 0; i < pixels; i++) {
+        labels[i] = (int32_t)i;
+        lowest[i] = 1;
+    }
+    for (int64_t i = 0; i < pixels; i++) {
+        if (i % width && slope[i - 1] == slope[i])
+            join(labels, (int32_t)i, (int32_t)i - 1);
+        if (i >= width && slope[i - width] == slope[i])
+            join(labels, (int32_t)i, (int32_t)(i - width));
+    }
+    flatten(labels, pixels);
+    for (int64_t i = 0; i < pixels; i++) {
+        if (i % width && slope[i - 1] != slope[i])
+            lowest[labels[slope[i - 1] < slope[i] ? i : i - 1]] = 0;
+        if (i >= width && slope[i - width] != slope[i])
+            lowest[labels[slope[i - width] < slope[i] ? i : i - width]] = 0;
+    }
+    for (int64_t i = 0; i < pixels; i++)
+        labels[i] = lowest[labels[i]] ? labels[i] : -1;
+}
+
+/* Basins grow over the rest, the lowest slope first; where slopes are equal, who was there first. */
+static void flood(const uint8_t *slope, int64_t height, int64_t width, int32_t *labels, int32_t *next)
+{
+    const int64_t step[4] = {-width, -1, 1, width}, pixels = height * width;
+    int32_t first[LEVELS], last[LEVELS];
+    for (int level = 0; level < LEVELS; level++)
+        first[level] = -1;
+#define QUEUE(pixel)                          \
+    do {                                      \
+        const uint8_t at_level = slope[pixel]; \
+        next[pixel] = -1;                     \
+        if (first[at_level] < 0)              \
+            first[at_level] = (int32_t)(pixel); \
+        else                                  \
+            next[last[at_level]] = (int32_t)(pixel); \
+        last[at_level] = (int32_t)(pixel);    \
+    } while (0)
+    for (int64_t i = 0; i < pixels; i++)
+        if (labels[i] >= 0)
+            QUEUE(i);
+    /* Whatever is lower than what is being flooded has been flooded from its own basin. */
+    for (int level = 0; level < LEVELS; level++)
+        while (first[level] >= 0) {
+            const int64_t at = first[level], x = at % width;
+            const int inside[4] = {at >= width, x > 0, x + 1 < width, at + width < pixels};
+            first[level] = next[at];
+            for (int side = 0; side < 4; side++) {
+                const int64_t there = at + step[side];
+                if (!inside[side] || labels[there] >= 0)
+                    continue;
+                labels[there] = labels[at];
+                QUEUE(there);
+            }
+        }
+#undef QUEUE
+}
+
+/* Sets under their first pixels again: a basin may have grown to pixels before it. */
+static void rename_sets(int32_t *labels, int64_t pixels, int32_t *first)
+{
+    for (int64_t i = 0; i < pixels; i++)
+        first[i] = -1;
+    for (int64_t i = 0; i < pixels; i++) {
+        if (first[labels[i]] < 0)
+            first[labels[i]] = (int32_t)i;
+        labels[i] = first[labels[i]];
+    }
+}
+
+typedef struct {
+    int64_t least;
+    int32_t *area;        /* of the set known by a pixel */
+    uint32_t *difference; /* of the most similar other set: UINT32_MAX, none */
+    int32_t *other;       /* the first pixel of that one */
+} small_sets;
+
+static void offer(const small_sets *small, int32_t set, int32_t other, uint32_t difference)
+{
+    if (small->area[set] >= small->least)
+        return;
+    if (difference < small->difference[set] ||
+        (difference == small->difference[set] && other < small->other[set])) {
+        small->difference[set] = difference;
+        small->other[set] = other;
+    }
+}
+
+/* All small sets at once go with their most similar neighbours; whether any did. */
+static int join_small(const uint16_t *smooth, int64_t height, int64_t width, int32_t *parent, const small_sets *small)
+{
+    const int64_t pixels = height * width;
+    int any = 0;
+    memset(small->area, 0, pixels * sizeof *small->area);
+    memset(small->difference, 0xff, pixels * sizeof *small->difference);
+    for (int64_t i = 0; i < pixels; i++)
+        small->area[parent[i]]++;
+    for (int64_t y = 0; y < height; y++)
+        for (int64_t x = 0; x < width; x++) {
+            const int64_t at = y * width + x;
+            for (int down = 0; down < 2; down++) {
+                if (down ? y + 1 == height : x + 1 == width)
+                    continue;
+                const int64_t there = at + (down ? width : 1);
+                const int32_t a = parent[at], b = parent[there];
+                if (a == b || (small->area[a] >= small->least && small->area[b] >= small->least))
+                    continue;
+                const uint32_t difference = (uint32_t)squared(smooth + 3 * at, smooth + 3 * there);
+                offer(small, a, b, difference);
+                offer(small, b, a, difference);
+            }
+        }
+    for (int64_t i = 0; i < pixels; i++)
+        if (small->difference[i] != UINT32_MAX) {
+            join(parent, (int32_t)i, small->other[i]);
+            any = 1;
+        }
+    if (any)
+        flatten(parent, pixels);
+    return any;
+}
+
+static int64_t number(int32_t *parent, int64_t pixels, int32_t *names)
+{
+    int32_t count = 0;
+    for (int64_t i = 0; i < pixels; i++) {
+        if (parent[i] == i)
+            names[i] = count++;
+        parent[i] = names[parent[i]];
+    }
+    return count;
+}
+
+int64_t g2s_leaves(const g2s_picture *picture, int64_t least, int32_t *labels)
+{
+    const int64_t height = picture->height, width = picture->width, pixels = height * width;
+    uint16_t *smooth = malloc(pixels * 3 * sizeof *smooth);
+    small_sets small = {
+        least,
+        malloc(pixels * sizeof *small.area),
+        malloc(pixels * sizeof *small.difference),
+        malloc(pixels * sizeof *small.other),
+    };
+    int64_t count = -1;
+    if (smooth && small.area && small.difference && small.other) {
+        uint8_t *slope = (uint8_t *)small.difference;
+        g2s_smooth(picture, smooth);
+        find_slopes(smooth, height, width, slope);
+        find_basins(slope, height, width, labels, small.other);
+        flood(slope, height, width, labels, small.other);
+        rename_sets(labels, pixels, small.other);
+        while (join_small(smooth, height, width, labels, &small))
+            ;
+        count = number(labels, pixels, small.area);
+    }
+    free(smooth);
+    free(small.area);
+    free(small.difference);
+    free(small.other);
+    return count;
+}
