@@ -23,6 +23,8 @@ typedef struct {
     int64_t leaves;
     double distance;       /* the cut, in units of colour */
     int64_t least_area;    /* of a region at the cut */
+    double background;     /* a region with a mean colour of at most this norm may be a hole; negative: none */
+    int64_t largest_hole;  /* pixels; what is enclosed by one region and no larger becomes part of it */
     /* Out, each for 2 * leaves - 1 nodes but `child`, for leaves - 1 merges. */
     int32_t *child;         /* [2], the lower node first */
     int32_t *begin;         /* place of the node's first leaf when leaves are ordered by the tree */

@@ -1,7 +1,7 @@
 /* The Python functions of instances/cpu.py; what could reach outside of memory is checked here.
  *
  * instance_leaves(colors, height, width, least, labels) -> how many
- * instance_tree(colors, height, width, labels, leaves, distance, least_area,
+ * instance_tree(colors, height, width, labels, leaves, distance, least_area, background, largest_hole,
  *               child, begin, count, area, color, birth, outline) -> merges of the regions at the cut
  * All arrays are C-contiguous buffers of the types in instances.h; labels of the first and the last seven are written.
  */
@@ -65,15 +65,17 @@ PyObject *g2s_py_instance_tree(PyObject *module, PyObject *args)
     enum { OUTPUTS = 7 };
     static const Py_ssize_t bytes[OUTPUTS] = {8, 4, 4, 8, 24, 8, 16};
     Py_buffer colors, labels, out[OUTPUTS];
-    long long height, width, leaves, least_area;
+    long long height, width, leaves, least_area, largest_hole;
     g2s_tree tree = {0};
-    if (!PyArg_ParseTuple(args, "y*LLy*LdLw*w*w*w*w*w*w*:instance_tree", &colors, &height, &width, &labels, &leaves,
-                          &tree.distance, &least_area, &out[0], &out[1], &out[2], &out[3], &out[4], &out[5], &out[6]))
+    if (!PyArg_ParseTuple(args, "y*LLy*LdLdLw*w*w*w*w*w*w*:instance_tree", &colors, &height, &width, &labels, &leaves,
+                          &tree.distance, &least_area, &tree.background, &largest_hole, &out[0], &out[1], &out[2],
+                          &out[3], &out[4], &out[5], &out[6]))
         return NULL;
     tree.picture = (g2s_picture){colors.buf, height, width};
     tree.labels = labels.buf;
     tree.leaves = leaves;
     tree.least_area = least_area;
+    tree.largest_hole = largest_hole;
     tree.child = out[0].buf;
     tree.begin = out[1].buf;
     tree.count = out[2].buf;

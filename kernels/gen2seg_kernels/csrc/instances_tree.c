@@ -20,6 +20,7 @@ typedef struct {
     int32_t node;
     int32_t first;   /* border in its list */
     int32_t borders; /* in its list, dead ones too */
+    int32_t at_frame;
 } region;
 
 typedef struct {
@@ -121,8 +122,30 @@ static void put_in(state *s, int32_t e)
         sift(s, s->borders[e].place, e);
 }
 
-static void add_step(state *s, int32_t a, int32_t b, int64_t step)
+/* Between the pixels one further from the outline than the two that it parts: outlines are blurred. */
+static int64_t step_across(const uint16_t *smooth, int64_t stride, int64_t before, int64_t length)
 {
+    const int64_t from = before > 0 ? before - 1 : 0, to = before + 2 < length ? before + 2 : length - 1;
+    const uint16_t *a = smooth + from * stride, *b = smooth + to * stride;
+    const int64_t r = a[0] - b[0], g = a[1] - b[1], c = a[2] - b[2];
+    return (int64_t)sqrt((double)(r * r + g * g + c * c));
+}
+
+/* Between the mean colours of two leaves, in sixteenths too. */
+static int64_t step_between(const g2s_tree *tree, int32_t a, int32_t b)
+{
+    double squared = 0;
+    for (int channel = 0; channel < 3; channel++) {
+        const double step = (double)tree->color[3 * a + channel] / (double)tree->area[a] -
+                            (double)tree->color[3 * b + channel] / (double)tree->area[b];
+        squared += step * step;
+    }
+    return (int64_t)(16 * sqrt(squared));
+}
+
+static void add_step(state *s, int32_t a, int32_t b, int64_t across)
+{
+    g2s_tree *tree = s->tree;
     const uint64_t at = look_up(s, a, b);
     if (!s->table[at]) {
         const int32_t e = (int32_t)s->count++;
@@ -134,25 +157,16 @@ static void add_step(state *s, int32_t a, int32_t b, int64_t step)
         s->table[at] = e + 1;
     }
     border *e = &s->borders[s->table[at] - 1];
+    const int64_t step = (across + step_between(tree, a, b)) / 2;
     e->length++;
     e->steps += step;
-    g2s_tree *tree = s->tree;
     tree->outline[2 * a]++;
     tree->outline[2 * b]++;
     tree->outline[2 * a + 1] += step;
     tree->outline[2 * b + 1] += step;
 }
 
-/* Between the pixels one further from the outline than the two that it parts: outlines are blurred. */
-static int64_t step_across(const uint16_t *smooth, int64_t stride, int64_t before, int64_t length)
-{
-    const int64_t from = before > 0 ? before - 1 : 0, to = before + 2 < length ? before + 2 : length - 1;
-    const uint16_t *a = smooth + from * stride, *b = smooth + to * stride;
-    const int64_t r = a[0] - b[0], g = a[1] - b[1], c = a[2] - b[2];
-    return (int64_t)sqrt((double)(r * r + g * g + c * c));
-}
-
-static void build(state *s, const uint16_t *smooth)
+static void measure_leaves(state *s)
 {
     g2s_tree *tree = s->tree;
     const int64_t height = tree->picture.height, width = tree->picture.width;
@@ -161,13 +175,27 @@ static void build(state *s, const uint16_t *smooth)
             const int64_t at = y * width + x;
             const int32_t here = tree->labels[at];
             tree->area[here]++;
+            s->regions[here].at_frame |= !x || !y || x + 1 == width || y + 1 == height;
             for (int channel = 0; channel < 3; channel++)
                 tree->color[3 * here + channel] += tree->picture.colors[3 * at + channel];
+        }
+}
+
+static void find_borders(state *s, const uint16_t *smooth)
+{
+    g2s_tree *tree = s->tree;
+    const int64_t height = tree->picture.height, width = tree->picture.width;
+    for (int64_t y = 0; y < height; y++)
+        for (int64_t x = 0; x < width; x++) {
+            const int64_t at = y * width + x;
+            const int32_t here = tree->labels[at];
             if (x && tree->labels[at - 1] != here)
                 add_step(s, tree->labels[at - 1], here, step_across(smooth + 3 * y * width, 3, x - 1, width));
             if (y && tree->labels[at - width] != here)
                 add_step(s, tree->labels[at - width], here, step_across(smooth + 3 * x, 3 * width, y - 1, height));
         }
+    for (int64_t e = 0; e < s->count; e++)
+        s->borders[e].strength = (double)s->borders[e].steps / s->borders[e].length;
 }
 
 /* Border e, of region `from`, is one of `into` now. Where there is one already, the older of the two stays for both. */
@@ -239,11 +267,18 @@ static void merge(state *s, int32_t e, double birth)
         half = next;
     }
     s->regions[into].node = (int32_t)node;
+    s->regions[into].at_frame |= s->regions[from].at_frame;
 }
 
 static double larger(double a, double b)
 {
     return a > b ? a : b;
+}
+
+static double birth_of_larger(const g2s_tree *tree, int32_t a, int32_t b)
+{
+    const int64_t area_a = tree->area[a], area_b = tree->area[b];
+    return tree->birth[area_a > area_b || (area_a == area_b && a < b) ? a : b];
 }
 
 enum { BELOW_CUT, SMALL, ABOVE_CUT };
@@ -272,11 +307,39 @@ static void merge_phase(state *s, int phase)
                 continue;
             }
             /* What is too small to be an instance leaves the larger one's birth as it was. */
-            birth = tree->birth[area_a > area_b || (area_a == area_b && a < b) ? a : b];
+            birth = birth_of_larger(tree, a, b);
         }
         if (phase == ABOVE_CUT)
             birth = larger(birth, tree->distance);
         merge(s, e, birth);
+    }
+}
+
+/* Dark, within the picture, and with one neighbour alone. */
+static int is_hole(const state *s, const region *r)
+{
+    const g2s_tree *tree = s->tree;
+    const int64_t *sum = tree->color + 3 * r->node;
+    const double red = (double)sum[0], green = (double)sum[1], blue = (double)sum[2];
+    const double most = tree->background * (double)tree->area[r->node];
+    if (r->at_frame || tree->area[r->node] > tree->largest_hole || tree->background < 0 ||
+        red * red + green * green + blue * blue > most * most)
+        return 0;
+    int neighbors = 0;
+    for (int32_t half = r->first; half >= 0 && neighbors < 2; half = s->borders[half / 2].next[half % 2])
+        neighbors += s->borders[half / 2].length > 0;
+    return neighbors == 1;
+}
+
+static void fill_holes(state *s)
+{
+    for (int64_t e = 0; e < s->count; e++) {
+        const border *around = &s->borders[e];
+        if (!around->length)
+            continue;
+        const region *a = &s->regions[around->end[0]], *b = &s->regions[around->end[1]];
+        if (is_hole(s, a) || is_hole(s, b))
+            merge(s, (int32_t)e, birth_of_larger(s->tree, a->node, b->node));
     }
 }
 
@@ -311,19 +374,19 @@ int g2s_merge(g2s_tree *tree)
         memset(tree->color, 0, 3 * (2 * leaves - 1) * sizeof *tree->color);
         memset(tree->outline, 0, 2 * (2 * leaves - 1) * sizeof *tree->outline);
         for (int64_t i = 0; i < leaves; i++) {
-            s.regions[i] = (region){(int32_t)i, -1, 0};
+            s.regions[i] = (region){.node = (int32_t)i, .first = -1};
             tree->count[i] = 1;
             tree->birth[i] = 0;
         }
-        build(&s, smooth);
+        measure_leaves(&s);
+        find_borders(&s, smooth);
         free(smooth);
         smooth = NULL;
-        for (int64_t e = 0; e < s.count; e++)
-            s.borders[e].strength = (double)s.borders[e].steps / s.borders[e].length;
         s.nodes = leaves;
         tree->merges = 0;
         merge_phase(&s, BELOW_CUT);
         merge_phase(&s, SMALL);
+        fill_holes(&s);
         tree->cut = tree->merges;
         merge_phase(&s, ABOVE_CUT);
         order(tree);

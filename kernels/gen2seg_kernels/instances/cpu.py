@@ -21,7 +21,14 @@ def find_leaves(colors: NDArray[np.uint8], least: int) -> NDArray[np.int32]:
     return labels
 
 
-def merge_leaves(colors: NDArray[np.uint8], leaves: NDArray[np.int32], distance: float, min_area: int) -> Tree:
+def merge_leaves(
+    colors: NDArray[np.uint8],
+    leaves: NDArray[np.int32],
+    distance: float,
+    min_area: int,
+    background: float = 0,
+    largest_hole: int = 0,
+) -> Tree:
     """See `dispatch.merge_leaves`. Scratch: 6 bytes a pixel and at most 188 a leaf; the tree: 136 a leaf.
 
     Raises:
@@ -36,9 +43,8 @@ def merge_leaves(colors: NDArray[np.uint8], leaves: NDArray[np.int32], distance:
     area, color = np.empty(nodes, np.int64), np.empty((nodes, 3), np.int64)
     birth, outline = np.empty(nodes), np.empty((nodes, 2), np.int64)
     outputs = (child, begin, size, area, color, birth, outline)
-    merges = _native().instance_tree(
-        np.ascontiguousarray(colors), *leaves.shape, leaves, count, distance, min_area, *outputs
-    )
+    cut = (distance, min_area, background, largest_hole)
+    merges = _native().instance_tree(np.ascontiguousarray(colors), *leaves.shape, leaves, count, *cut, *outputs)
     return Tree(count + merges, *outputs)
 
 

@@ -6,6 +6,7 @@ region trees of Arbelaez et al., Contour Detection and Hierarchical Image Segmen
 
 import heapq
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ def _slope(smoothed: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.minimum(slope, 255)
 
 
-def _squared(step: NDArray[np.int64]) -> NDArray[np.int64]:
+def _squared(step: NDArray[Any]) -> NDArray[Any]:
     return (step**2).sum(axis=-1)
 
 
@@ -129,68 +130,102 @@ class _Border:
         return self.steps / self.length
 
 
-def merge_leaves(colors: NDArray[np.uint8], leaves: NDArray[np.int32], distance: float, min_area: int) -> Tree:
+class _Growth:
+    """Regions while they merge: lists over nodes, and the borders of those that are no child of another yet."""
+
+    def __init__(self, colors: NDArray[np.uint8], leaves: NDArray[np.int32]):
+        count = int(leaves.max()) + 1
+        if len(np.unique(leaves)) != count or leaves.min() < 0:
+            raise ValueError("leaves must be numbered from 0 without a gap")
+        self.area = np.bincount(leaves.ravel()).tolist()
+        sums = [np.bincount(leaves.ravel(), weights=colors[..., c].ravel()) for c in range(3)]
+        self.color = [np.array(values, np.int64) for values in zip(*sums, strict=True)]
+        means = np.array(self.color) / np.array(self.area)[:, None]
+        self.borders, self.outline = _borders(smooth(colors), leaves, means)
+        self.birth = [0.0] * count
+        frame = {*leaves[0], *leaves[-1], *leaves[:, 0], *leaves[:, -1]}
+        self.at_frame = [leaf in frame for leaf in range(count)]
+        self.child: list[tuple[int, int]] = []
+
+    def birth_of_larger(self, pair: tuple[int, int]) -> float:
+        low, high = pair
+        return self.birth[low if self.area[low] >= self.area[high] else high]
+
+    def weakest(self, below: float) -> tuple[int, int] | None:
+        """The pair with the weakest border of those with a region of less than `below` pixels."""
+        some = [pair for pair in self.borders if min(self.area[node] for node in pair) < below]
+        return min(some, key=lambda pair: (self.borders[pair].strength, self.borders[pair].number), default=None)
+
+    def merge(self, pair: tuple[int, int], birth: float) -> None:
+        low, high = pair
+        gone = self.borders[pair]
+        self.birth.append(birth)
+        self.area.append(self.area[low] + self.area[high])
+        self.color.append(self.color[low] + self.color[high])
+        self.outline.append(self.outline[low] + self.outline[high] - 2 * np.array([gone.length, gone.steps]))
+        self.at_frame.append(self.at_frame[low] or self.at_frame[high])
+        self.child.append(pair)
+        self.borders = _joined(self.borders, pair, len(self.area) - 1)
+
+    def is_hole(self, node: int, background: float, largest: int) -> bool:
+        neighbors = sum(node in pair for pair in self.borders)
+        red, green, blue = (float(value) for value in self.color[node])
+        dark = background >= 0 and red**2 + green**2 + blue**2 <= (background * self.area[node]) ** 2
+        return dark and neighbors == 1 and not self.at_frame[node] and self.area[node] <= largest
+
+
+def merge_leaves(
+    colors: NDArray[np.uint8],
+    leaves: NDArray[np.int32],
+    distance: float,
+    min_area: int,
+    background: float = 0,
+    largest_hole: int = 0,
+) -> Tree:
     """See `dispatch.merge_leaves`.
 
     A region's birth is the strongest outline merged within it: at least those of its parts, and above the cut at least
-    `distance`. Where something too small is taken in, the birth is that of the larger of the two.
+    `distance`. Where something too small or a hole is taken in, the birth is that of the larger of the two.
     """
-    count = int(leaves.max()) + 1
-    if len(np.unique(leaves)) != count or leaves.min() < 0:
-        raise ValueError("leaves must be numbered from 0 without a gap")
-    borders, outline = _borders(smooth(colors), leaves, count)
-    area = np.bincount(leaves.ravel()).tolist()
-    color = [np.bincount(leaves.ravel(), weights=colors[..., c].ravel()) for c in range(3)]
-    color = [np.array(values, np.int64) for values in zip(*color, strict=True)]
-    birth = [0.0] * count
-    child: list[tuple[int, int]] = []
-    cut = 0
-    for phase in ("below", "small", "above"):
-        while True:
-            candidates = [
-                (border.strength, border.number, pair)
-                for pair, border in borders.items()
-                if phase != "small" or min(area[node] for node in pair) < min_area
-            ]
-            if not candidates:
-                break
-            strength, _, pair = min(candidates)
-            if phase == "below" and not strength < distance * _SIXTEENTHS:
-                break
-            low, high = pair
-            born = max(strength / _SIXTEENTHS, birth[low], birth[high])
-            if phase == "small":
-                born = birth[low if area[low] >= area[high] else high]
-            if phase == "above":
-                born = max(born, distance)
-            birth.append(born)
-            area.append(area[low] + area[high])
-            color.append(color[low] + color[high])
-            outline.append(outline[low] + outline[high] - 2 * np.array([borders[pair].length, borders[pair].steps]))
-            child.append(pair)
-            borders = _joined(borders, pair, len(area) - 1)
-        if phase == "small":
-            cut = len(area)
-    begin, size = _order(child, count)
+    growth = _Growth(colors, leaves)
+    while (pair := growth.weakest(np.inf)) and growth.borders[pair].strength < distance * _SIXTEENTHS:
+        growth.merge(pair, _born(growth, pair))
+    while pair := growth.weakest(min_area):
+        growth.merge(pair, growth.birth_of_larger(pair))
+    for number in sorted(border.number for border in growth.borders.values()):
+        pair = next(pair for pair, border in growth.borders.items() if border.number == number)
+        if any(growth.is_hole(node, background, largest_hole) for node in pair):
+            growth.merge(pair, growth.birth_of_larger(pair))
+    cut = len(growth.area)
+    while pair := growth.weakest(np.inf):
+        growth.merge(pair, max(distance, _born(growth, pair)))
+    begin, count = _order(growth.child, int(leaves.max()) + 1)
     return Tree(
         cut=cut,
-        child=np.array(child, np.int32).reshape(-1, 2),
+        child=np.array(growth.child, np.int32).reshape(-1, 2),
         begin=begin,
-        count=size,
-        area=np.array(area),
-        color=np.array(color),
-        birth=np.array(birth),
-        outline=np.array(outline),
+        count=count,
+        area=np.array(growth.area),
+        color=np.array(growth.color),
+        birth=np.array(growth.birth),
+        outline=np.array(growth.outline),
     )
 
 
+def _born(growth: _Growth, pair: tuple[int, int]) -> float:
+    return max(growth.borders[pair].strength / _SIXTEENTHS, growth.birth[pair[0]], growth.birth[pair[1]])
+
+
 def _borders(
-    smoothed: NDArray[np.int64], leaves: NDArray[np.int32], count: int
+    smoothed: NDArray[np.int64], leaves: NDArray[np.int32], means: NDArray[np.float64]
 ) -> tuple[dict[tuple[int, int], _Border], list[NDArray[np.int64]]]:
-    """Borders under their two leaves, the lower first, and for each leaf the pairs and steps of its outline."""
+    """Borders under their two leaves, the lower first, and for each leaf the pairs and steps of its outline.
+
+    A step is the mean of the one across the outline there and of that between the mean colours of the two leaves.
+    """
     height, width = leaves.shape
     borders: dict[tuple[int, int], _Border] = {}
-    outline = [np.zeros(2, np.int64) for _ in range(count)]
+    outline = [np.zeros(2, np.int64) for _ in means]
     for y in range(height):
         for x in range(width):
             sides = []
@@ -203,7 +238,8 @@ def _borders(
                 pair = (int(min(leaves[y, x], other)), int(max(leaves[y, x], other)))
                 if pair[0] == pair[1]:
                     continue
-                step = int(np.sqrt(_squared(difference)))
+                between = int(_SIXTEENTHS * np.sqrt(_squared(means[pair[0]] - means[pair[1]])))
+                step = (int(np.sqrt(_squared(difference))) + between) // 2
                 border = borders.setdefault(pair, _Border(len(borders)))
                 border.length += 1
                 border.steps += step

@@ -42,14 +42,17 @@ def check_leaves_input(colors: np.ndarray, least: int) -> None:
     _check_whole("least", least, 1)
 
 
-def check_tree_input(colors: np.ndarray, leaves: np.ndarray, distance: float, min_area: int) -> None:
+def check_tree_input(
+    colors: np.ndarray, leaves: np.ndarray, distance: float, min_area: int, background: float, largest_hole: int
+) -> None:
     """Raises TypeError and ValueError as `dispatch.merge_leaves` says."""
     _check_colors(colors)
     if leaves.dtype != np.int32 or leaves.shape != colors.shape[:2]:
         raise TypeError(f"leaves must be int32 {colors.shape[:2]}, got {leaves.dtype} {leaves.shape}")
-    if not (np.isfinite(distance) and distance >= 0):
-        raise ValueError(f"distance must be finite and >= 0, got {distance!r}")
+    if not (np.isfinite(distance) and distance >= 0 and np.isfinite(background)):
+        raise ValueError(f"distance must be finite and >= 0, background finite, got {distance!r} and {background!r}")
     _check_whole("min_area", min_area, 1)
+    _check_whole("largest_hole", largest_hole, 0)
 
 
 def _check_colors(colors: np.ndarray) -> None:
