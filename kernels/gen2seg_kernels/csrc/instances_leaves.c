@@ -134,6 +134,37 @@ static void flood(const uint8_t *slope, int64_t height, int64_t width, int32_t *
 #undef QUEUE
 }
 
+/* Smoothing rounds corners off. A pixel in a leaf that is nothing like it, beside one that is, goes over to it, unless
+ * the neighbour there moves too. */
+static void square_corners(const g2s_picture *picture, int32_t *labels, int32_t *target)
+{
+    enum { UNLIKE = 32 * 32, MUCH = 16 }; /* squared: a step of colour, and by how much the one is larger */
+    const int64_t height = picture->height, width = picture->width, pixels = height * width;
+    const int64_t step[4] = {-width, -1, 1, width};
+    for (int64_t at = 0; at < pixels; at++) {
+        const int64_t x = at % width;
+        const int inside[4] = {at >= width, x > 0, x + 1 < width, at + width < pixels};
+        int64_t own = INT64_MAX, other = INT64_MAX, most_like = -1;
+        for (int side = 0; side < 4; side++) {
+            if (!inside[side])
+                continue;
+            const uint8_t *a = picture->colors + 3 * at, *b = picture->colors + 3 * (at + step[side]);
+            const int64_t r = a[0] - b[0], g = a[1] - b[1], c = a[2] - b[2], difference = r * r + g * g + c * c;
+            if (labels[at + step[side]] == labels[at])
+                own = difference < own ? difference : own;
+            else if (difference < other) {
+                other = difference;
+                most_like = at + step[side];
+            }
+        }
+        const int moves = most_like >= 0 && own < INT64_MAX && own >= UNLIKE && own >= MUCH * other;
+        target[at] = moves ? (int32_t)most_like : -1;
+    }
+    for (int64_t at = 0; at < pixels; at++)
+        if (target[at] >= 0 && target[target[at]] < 0)
+            labels[at] = labels[target[at]];
+}
+
 /* Sets under their first pixels again: a basin may have grown to pixels before it. */
 static void rename_sets(int32_t *labels, int64_t pixels, int32_t *first)
 {
@@ -226,6 +257,7 @@ int64_t g2s_leaves(const g2s_picture *picture, int64_t least, int32_t *labels)
         find_slopes(smooth, height, width, slope);
         find_basins(slope, height, width, labels, small.other);
         flood(slope, height, width, labels, small.other);
+        square_corners(picture, labels, small.other);
         rename_sets(labels, pixels, small.other);
         while (join_small(smooth, height, width, labels, &small))
             ;

@@ -16,7 +16,7 @@ def find_leaves(colors: NDArray[Any], least: int) -> NDArray[np.int32]:
         colors: uint8 [H, W, 3].
         least: smallest leaf in pixels (a smaller picture is one leaf).
     Returns:
-        int32 [H, W], connected (4 neighbours) leaves 0..L−1, numbered in the order of their first pixels.
+        int32 [H, W], leaves 0..L−1, numbered in the order of their first pixels.
     Raises:
         TypeError: colours of another type or shape.
         ValueError: no pixel or too many of them, or `least` below 1.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gen2seg_kernels.instances.tree import Tree
 
 _SIXTEENTHS = 16  # weight of the smoothing: colours are counted in sixteenths of a unit
+_UNLIKE = 32  # units of colour: what differs by less may stay in its leaf
 _SIDES = ((-1, 0), (0, -1), (0, 1), (1, 0))
 
 
@@ -28,12 +29,13 @@ def find_leaves(colors: NDArray[np.uint8], least: int) -> NDArray[np.int32]:
     """See `dispatch.find_leaves`.
 
     Every plateau of the slope without a lower neighbour is a basin. They grow over the rest, the lowest slope first;
-    where slopes are equal, the pixel that was reached first. Then all leaves that are too small go with the
-    neighbour to which the smallest step of colour leads, all at once, until none is left.
+    where slopes are equal, the pixel that was reached first. Corners, which the smoothing rounds off, are squared. Then
+    all leaves that are too small go with the neighbour to which the smallest step of colour leads, all at once,
+    until none is left.
     """
     smoothed = smooth(colors)
     slope = _slope(smoothed)
-    labels = _flood(slope, _basins(slope))
+    labels = _square_corners(colors.astype(np.int64), _flood(slope, _basins(slope)))
     while _join_small(smoothed, labels, least):
         pass
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
@@ -94,6 +96,25 @@ def _flood(slope: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.in
                 heapq.heappush(queue, (slope[there], turn, *there))
                 turn += 1
     return labels
+
+
+def _square_corners(colors: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A pixel in a leaf that is nothing like it, beside one that is, goes over, unless the neighbour there moves too."""
+    target = {}
+    for at in np.ndindex(*labels.shape):
+        around = [(int(_squared(colors[at] - colors[there])), there) for there in _around(at, labels.shape)]
+        own = [difference for difference, there in around if labels[there] == labels[at]]
+        others = [(difference, there) for difference, there in around if labels[there] != labels[at]]
+        if not own or not others:
+            continue
+        nearest, there = min(others, key=lambda other: other[0])
+        if min(own) >= max(_UNLIKE**2, 16 * nearest):
+            target[at] = there
+    result = labels.copy()
+    for at, there in target.items():
+        if there not in target:
+            result[at] = labels[there]
+    return result
 
 
 def _join_small(smoothed: NDArray[np.int64], labels: NDArray[np.int64], least: int) -> bool:
