@@ -86,6 +86,4 @@ def _link(records: list[InstanceRecord], begin: np.ndarray, end: np.ndarray) -> 
             parent[i] = records[around[-1]].id
             children[around[-1]].append(records[i].id)
         around.append(i)
-    return [
-        replace(record, parent=parent[i], children=tuple(sorted(children[i]))) for i, record in enumerate(records)
-    ]
+    return [replace(record, parent=parent[i], children=tuple(sorted(children[i]))) for i, record in enumerate(records)]

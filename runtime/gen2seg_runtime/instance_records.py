@@ -61,14 +61,23 @@ class Instances:
         Raises:
             ImageError: there is no such id.
         """
-        count = len(self.records)
-        if 1 <= instance_id <= count:
-            return self.labels == instance_id
-        if not count < instance_id <= count + len(self.nested):
-            raise ImageError(f"no instance {instance_id}; ids run from 1 to {count + len(self.nested)}")
+        count = len(self.records) + len(self.nested)
+        if not 1 <= instance_id <= count:
+            raise ImageError(f"no instance {instance_id}; ids run from 1 to {count}")
+        return self._crop(instance_id, slice(None), slice(None))
+
+    def mask_in_box(self, record: InstanceRecord) -> np.ndarray:
+        """Bool (y1 − y0, x1 − x0) mask of one of the records within its box."""
+        x0, y0, x1, y1 = record.box
+        return self._crop(record.id, slice(y0, y1), slice(x0, x1))
+
+    def _crop(self, number: int, rows: slice, columns: slice) -> np.ndarray:
+        if number <= len(self.records):
+            return self.labels[rows, columns] == number
         assert self._atoms is not None
-        first, end = self._spans[instance_id - count - 1]
-        return (self._atoms >= first) & (self._atoms < end)
+        first, end = self._spans[number - len(self.records) - 1]
+        atoms = self._atoms[rows, columns]
+        return (atoms >= first) & (atoms < end)
 
     def masks(self) -> Iterator[tuple[np.ndarray, float]]:
         """Pairs of a mask, bool (H, W), and its score: instances, parts and groups, the best first.

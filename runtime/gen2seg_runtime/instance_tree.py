@@ -13,12 +13,11 @@ _STEADY = 1.0  # what a region that stays the same over all thresholds gains, as
 _SIZE_POWER = 0.4
 _HALF = 500.0  # a score of one half: about 100 pixels behind an outline of 50 that stay the same over half of it
 _ALIKE = 0.85  # overlap beyond which two nested regions are one
+_GROUND_SHARE = 0.1  # of a group's pixels that may be background
 _FAINTEST = 0.2  # of the distance: the weakest outline that parts a nested region from another
 
 
-def grow_tree(
-    colors: np.ndarray, distance: float, background: float, min_area: int, fill_holes: int
-) -> "RegionTree":
+def grow_tree(colors: np.ndarray, distance: float, background: float, min_area: int, fill_holes: int) -> "RegionTree":
     """The tree of a colour image, (h, w, 3) uint8; see `gen2seg_runtime.instances.find_instances`."""
     colors = np.ascontiguousarray(colors)
     leaves = find_leaves(colors, min(min_area, _LEAF))
@@ -70,18 +69,23 @@ class RegionTree:
 
     def regions(self, background: float, min_area: int) -> np.ndarray:
         """(K,) nodes that are instances, in the order of the tree."""
+        regions = self._cut
+        return regions[self._bright(regions, background) & (self.tree.area[regions] >= min_area)]
+
+    @cached_property
+    def _cut(self) -> np.ndarray:
+        """(R,) nodes that are the regions of the cut, in the order of the tree."""
         inside = np.arange(self.tree.cut)
         regions = inside[self.parent[inside] >= self.tree.cut]
-        regions = regions[self._bright(regions, background) & (self.tree.area[regions] >= min_area)]
         return regions[np.argsort(self.begin[regions])]
 
-    def nested(
-        self, shown: np.ndarray, background: float, min_area: int, distance: float, most: int
-    ) -> np.ndarray:
+    def nested(self, shown: np.ndarray, background: float, min_area: int, distance: float, most: int) -> np.ndarray:
         """(up to `most`,) further nodes, the best first, none of them much like another or like one of `shown`."""
         tree = self.tree
         wanted = (tree.area >= min_area) & (self.end >= _FAINTEST * distance)
+        wanted[-1] = False  # the whole picture
         wanted &= self._bright(np.arange(len(wanted)), background)
+        wanted[tree.cut :] &= self._ground(background)[tree.cut :] <= _GROUND_SHARE * tree.area[tree.cut :]
         blocked = ~wanted
         area, parent, child = tree.area, self.parent, tree.child
         leaves = len(area) - len(child)
@@ -135,6 +139,14 @@ class RegionTree:
         places[edges[edges < len(places)]] = 1
         atoms = self._spread(np.cumsum(places, dtype=np.int32))
         return np.searchsorted(edges, begin) + 1, np.searchsorted(edges, end) + 1, atoms
+
+    def _ground(self, background: float) -> np.ndarray:
+        """(N,) int64 pixels of regions of the cut that are background, within nodes that are none of their parts."""
+        dark = self._cut[~self._bright(self._cut, background)]
+        pixels = np.zeros(len(self.tree.area) - len(self.tree.child) + 1, np.int64)
+        pixels[self.begin[dark] + 1] = self.tree.area[dark]
+        pixels = np.cumsum(pixels)
+        return pixels[self.begin + self.tree.count] - pixels[self.begin]
 
     def _spread(self, places: np.ndarray) -> np.ndarray:
         """Values of the leaves in the order of the tree -> (h, w)."""

@@ -70,7 +70,9 @@ def test_trees_equal_the_definition(name: str, least: int, distance: float, min_
 HOLES = np.zeros((5, 6), np.int64)
 HOLES[:, 3:] = 1
 HOLES[1, 1], HOLES[3, 1], HOLES[2, 4], HOLES[2, 2], HOLES[4, 5] = 2, 3, 4, 5, 6
-HOLE_COLORS = np.array([(200, 40, 40), (40, 200, 40), (5, 0, 0), (0, 0, 250), (0, 0, 0), (0, 9, 0), (0, 0, 0)], np.uint8)
+HOLE_COLORS = np.array(
+    [(200, 40, 40), (40, 200, 40), (5, 0, 0), (0, 0, 250), (0, 0, 0), (0, 9, 0), (0, 0, 0)], np.uint8
+)
 
 
 @needs_extension
@@ -210,7 +212,7 @@ def test_bad_arguments_are_refused():
             dispatch.find_leaves(colors, least)  # pyright: ignore[reportArgumentType]
     for bad in (leaves[:3], leaves.astype(np.int64)):
         with pytest.raises(TypeError, match="leaves must be int32"):
-            dispatch.merge_leaves(colors, bad, 1, 1)
+            dispatch.merge_leaves(colors, bad, 1, 1)  # pyright: ignore[reportArgumentType]
     for distance in (-1, np.nan, np.inf):
         with pytest.raises(ValueError, match="distance must be"):
             dispatch.merge_leaves(colors, leaves, distance, 1)
@@ -228,7 +230,12 @@ def test_the_extension_refuses_what_does_not_fit():
     assert native is not None
     colors = np.zeros((4, 5, 3), np.uint8)
     labels = np.zeros((4, 5), np.int32)
-    for height, width, target in ((4, 4, labels), (0, 5, labels), (4, 5, labels[:3].copy()), (1 << 40, 1 << 40, labels)):
+    for height, width, target in (
+        (4, 4, labels),
+        (0, 5, labels),
+        (4, 5, labels[:3].copy()),
+        (1 << 40, 1 << 40, labels),
+    ):
         with pytest.raises(ValueError, match="fit"):
             native.instance_leaves(colors, height, width, 1, target)
     outputs = [np.zeros(n, np.uint8) for n in (8, 12, 12, 24, 72, 24, 48)]

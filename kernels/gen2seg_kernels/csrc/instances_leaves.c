@@ -55,21 +55,39 @@ static void flatten(int32_t *parent, int64_t pixels)
 
 enum { LEVELS = 256 };
 
-/* The largest step of colour between a pixel and its four neighbours, in whole units. */
+/* How far the colour moves on in one direction from one neighbour over the pixel to the opposite one: the smaller
+ * of the two steps, squared; 0 on a ridge, and beside a sharp edge. */
+static int64_t move_on(const uint16_t *before, const uint16_t *here, const uint16_t *after)
+{
+    int64_t product = 0;
+    for (int channel = 0; channel < 3; channel++)
+        product += (here[channel] - before[channel]) * (after[channel] - here[channel]);
+    if (product <= 0)
+        return 0;
+    const int64_t one = squared(before, here), other = squared(here, after);
+    return one < other ? one : other;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* The mean of the largest step to a neighbour and of how far the colour moves on, in whole units of colour: the one
+ * finds outlines, the other keeps thin lines, which have no pixel without a large step. */
 static void find_slopes(const uint16_t *smooth, int64_t height, int64_t width, uint8_t *slope)
 {
-    memset(slope, 0, height * width);
     for (int64_t y = 0; y < height; y++)
-        for (int64_t x = 0; x < width; x++)
-            for (int down = 0; down < 2; down++) {
-                if (down ? y + 1 == height : x + 1 == width)
-                    continue;
-                const int64_t at = y * width + x, there = at + (down ? width : 1);
-                const int64_t step = (int64_t)sqrt((double)squared(smooth + 3 * at, smooth + 3 * there)) / 16;
-                const uint8_t level = (uint8_t)(step < LEVELS ? step : LEVELS - 1);
-                slope[at] = level > slope[at] ? level : slope[at];
-                slope[there] = level > slope[there] ? level : slope[there];
-            }
+        for (int64_t x = 0; x < width; x++) {
+            const uint16_t *here = smooth + 3 * (y * width + x);
+            const uint16_t *left = x ? here - 3 : here, *right = x + 1 < width ? here + 3 : here;
+            const uint16_t *above = y ? here - 3 * width : here, *below = y + 1 < height ? here + 3 * width : here;
+            const int64_t step = larger(larger(squared(left, here), squared(here, right)),
+                                        larger(squared(above, here), squared(here, below)));
+            const int64_t on = larger(move_on(left, here, right), move_on(above, here, below));
+            const int64_t level = ((int64_t)sqrt((double)step) + (int64_t)sqrt((double)on)) / 32;
+            slope[y * width + x] = (uint8_t)(level < LEVELS ? level : LEVELS - 1);
+        }
 }
 
 /* Plateaus without a lower neighbour, each under its first pixel, the others -1. */

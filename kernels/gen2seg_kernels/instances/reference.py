@@ -43,13 +43,17 @@ def find_leaves(colors: NDArray[np.uint8], least: int) -> NDArray[np.int32]:
 
 
 def _slope(smoothed: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The largest step of colour to the four neighbours in whole units, at most 255."""
-    slope = np.zeros(smoothed.shape[:2], np.int64)
-    across, down = (np.sqrt(_squared(np.diff(smoothed, axis=axis))).astype(np.int64) // 16 for axis in (1, 0))
-    for step, one, other in ((across, slope[:, :-1], slope[:, 1:]), (down, slope[:-1], slope[1:])):
-        np.maximum(one, step, out=one)
-        np.maximum(other, step, out=other)
-    return np.minimum(slope, 255)
+    """In whole units of colour, at most 255: the mean of the largest step to a neighbour and of the least step by which
+    the colour moves on in one direction over the pixel, 0 on a ridge."""
+    largest, onward = np.zeros((2, *smoothed.shape[:2]), np.int64)
+    for axis in (0, 1):
+        steps = np.diff(smoothed, axis=axis, prepend=smoothed.take([0], axis), append=smoothed.take([-1], axis))
+        before, after = (steps.take(range(i, smoothed.shape[axis] + i), axis) for i in (0, 1))
+        one, other = _squared(before), _squared(after)
+        largest = np.maximum(largest, np.maximum(one, other))
+        onward = np.maximum(onward, np.where((before * after).sum(axis=-1) > 0, np.minimum(one, other), 0))
+    roots = np.sqrt(largest).astype(np.int64) + np.sqrt(onward).astype(np.int64)
+    return np.minimum(roots // (2 * _SIXTEENTHS), 255)
 
 
 def _squared(step: NDArray[Any]) -> NDArray[Any]:
@@ -99,7 +103,7 @@ def _flood(slope: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.in
 
 
 def _square_corners(colors: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A pixel in a leaf that is nothing like it, beside one that is, goes over, unless the neighbour there moves too."""
+    """A pixel in a leaf unlike it, beside one that is like it, goes over, unless the neighbour there moves too."""
     target = {}
     for at in np.ndindex(*labels.shape):
         around = [(int(_squared(colors[at] - colors[there])), there) for there in _around(at, labels.shape)]
