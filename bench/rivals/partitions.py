@@ -34,7 +34,8 @@ def _watershed(picture: np.ndarray, depth: float) -> np.ndarray:
     steps = [cv2.Sobel(smooth, cv2.CV_32F, 1 - down, down, ksize=3) / 8 for down in (0, 1)]
     gradient = np.sqrt(sum(np.square(step).sum(axis=2) for step in steps)).astype(np.float32)
     minima = h_minima(gradient, depth).astype(np.uint8)
-    return watershed(gradient, cv2.connectedComponents(minima)[1]) - 1
+    # A plain picture has no minimum, and is one basin.
+    return np.maximum(watershed(gradient, cv2.connectedComponents(minima)[1]) - 1, 0)
 
 
 def _mean_shift(picture: np.ndarray, radius: float) -> np.ndarray:

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int64_t squared(const uint16_t *a, const uint16_t *b)
+static int32_t squared(const uint16_t *a, const uint16_t *b)
 {
     const int32_t r = a[0] - b[0], g = a[1] - b[1], c = a[2] - b[2];
-    return (int64_t)r * r + (int64_t)g * g + (int64_t)c * c;
+    return r * r + g * g + c * c;
 }
 
 void g2s_smooth(const g2s_picture *picture, uint16_t *smooth)
@@ -18,11 +18,13 @@ void g2s_smooth(const g2s_picture *picture, uint16_t *smooth)
         const uint8_t *here = picture->colors + y * step;
         const uint8_t *above = y ? here - step : here, *below = y + 1 < height ? here + step : here;
         uint16_t *out = smooth + y * step;
-        for (int64_t x = 0; x < width; x++) {
-            const int64_t left = x ? -3 : 0, right = x + 1 < width ? 3 : 0;
-            for (int64_t i = 3 * x; i < 3 * x + 3; i++)
-                out[i] = (uint16_t)(above[i + left] + above[i + right] + below[i + left] + below[i + right] +
-                                    2 * (above[i] + below[i] + here[i + left] + here[i + right]) + 4 * here[i]);
+        for (int64_t i = 0; i < step; i++)
+            out[i] = (uint16_t)(above[i] + 2 * here[i] + below[i]);
+        uint16_t left[3] = {out[0], out[1], out[2]};
+        for (int64_t i = 0; i < step; i++) {
+            const uint16_t middle = out[i], right = i + 3 < step ? out[i + 3] : middle;
+            out[i] = (uint16_t)(left[i % 3] + 2 * middle + right);
+            left[i % 3] = middle;
         }
     }
 }
@@ -55,39 +57,47 @@ static void flatten(int32_t *parent, int64_t pixels)
 
 enum { LEVELS = 256 };
 
-/* How far the colour moves on in one direction from one neighbour over the pixel to the opposite one: the smaller
- * of the two steps, squared; 0 on a ridge, and beside a sharp edge. */
-static int64_t move_on(const uint16_t *before, const uint16_t *here, const uint16_t *after)
-{
-    int64_t product = 0;
-    for (int channel = 0; channel < 3; channel++)
-        product += (here[channel] - before[channel]) * (after[channel] - here[channel]);
-    if (product <= 0)
-        return 0;
-    const int64_t one = squared(before, here), other = squared(here, after);
-    return one < other ? one : other;
-}
-
-static int64_t larger(int64_t a, int64_t b)
+static int32_t larger(int32_t a, int32_t b)
 {
     return a > b ? a : b;
 }
 
-/* The mean of the largest step to a neighbour and of how far the colour moves on, in whole units of colour: the one
- * finds outlines, the other keeps thin lines, which have no pixel without a large step. */
-static void find_slopes(const uint16_t *smooth, int64_t height, int64_t width, uint8_t *slope)
+/* How far the colour moves on in one direction over a pixel: the smaller of the two steps, squared, if they do not turn
+ * back, that is if their sum, from neighbour to neighbour, is longer than a right angle would make it; else 0. */
+static int32_t move_on(int32_t before, int32_t after, int32_t both)
 {
-    for (int64_t y = 0; y < height; y++)
+    return both > before + after ? (before < after ? before : after) : 0;
+}
+
+/* The mean of the largest step to a neighbour and of how far the colour moves on, in whole units of colour: the one
+ * finds outlines, the other keeps thin lines, which have no pixel without a large step.
+ * Scratch: `steps` and `onward`, of (height, width). */
+static void find_slopes(
+    const uint16_t *smooth, int64_t height, int64_t width, int32_t *steps, int32_t *onward, uint8_t *slope)
+{
+    const int64_t row = 3 * width, pixels = height * width;
+    int32_t *down = onward; /* steps to the row below, until a row's turn comes: upwards, so that they last */
+    memset(down, 0, pixels * sizeof *down);
+    for (int64_t i = 0; i + width < pixels; i++)
+        down[i] = squared(smooth + 3 * i, smooth + 3 * i + row);
+    for (int64_t y = height - 1; y >= 0; y--) {
+        int32_t left = 0;
         for (int64_t x = 0; x < width; x++) {
-            const uint16_t *here = smooth + 3 * (y * width + x);
-            const uint16_t *left = x ? here - 3 : here, *right = x + 1 < width ? here + 3 : here;
-            const uint16_t *above = y ? here - 3 * width : here, *below = y + 1 < height ? here + 3 * width : here;
-            const int64_t step = larger(larger(squared(left, here), squared(here, right)),
-                                        larger(squared(above, here), squared(here, below)));
-            const int64_t on = larger(move_on(left, here, right), move_on(above, here, below));
-            const int64_t level = ((int64_t)sqrt((double)step) + (int64_t)sqrt((double)on)) / 32;
-            slope[y * width + x] = (uint8_t)(level < LEVELS ? level : LEVELS - 1);
+            const int64_t at = y * width + x;
+            const uint16_t *here = smooth + 3 * at;
+            const int32_t right = x + 1 < width ? squared(here, here + 3) : 0;
+            const int32_t above = y ? down[at - width] : 0, below = down[at];
+            const int32_t across = x && x + 1 < width ? move_on(left, right, squared(here - 3, here + 3)) : 0;
+            const int32_t along = y && y + 1 < height ? move_on(above, below, squared(here - row, here + row)) : 0;
+            steps[at] = larger(larger(left, right), larger(above, below));
+            onward[at] = larger(across, along);
+            left = right;
         }
+    }
+    for (int64_t i = 0; i < pixels; i++) {
+        const int32_t level = ((int32_t)sqrt((double)steps[i]) + (int32_t)sqrt((double)onward[i])) / 32;
+        slope[i] = (uint8_t)(level < LEVELS ? level : LEVELS - 1);
+    }
 }
 
 /* Plateaus without a lower neighbour, each under its first pixel, the others -1. */
@@ -138,7 +148,7 @@ static void flood(const uint8_t *slope, int64_t height, int64_t width, int32_t *
     /* Whatever is lower than what is being flooded has been flooded from its own basin. */
     for (int level = 0; level < LEVELS; level++)
         while (first[level] >= 0) {
-            const int64_t at = first[level], x = at % width;
+            const int64_t at = first[level], x = (uint32_t)at % (uint32_t)width;
             const int inside[4] = {at >= width, x > 0, x + 1 < width, at + width < pixels};
             first[level] = next[at];
             for (int side = 0; side < 4; side++) {
@@ -159,25 +169,32 @@ static void square_corners(const g2s_picture *picture, int32_t *labels, int32_t 
     enum { UNLIKE = 32 * 32, MUCH = 16 }; /* squared: a step of colour, and by how much the one is larger */
     const int64_t height = picture->height, width = picture->width, pixels = height * width;
     const int64_t step[4] = {-width, -1, 1, width};
-    for (int64_t at = 0; at < pixels; at++) {
-        const int64_t x = at % width;
-        const int inside[4] = {at >= width, x > 0, x + 1 < width, at + width < pixels};
-        int64_t own = INT64_MAX, other = INT64_MAX, most_like = -1;
-        for (int side = 0; side < 4; side++) {
-            if (!inside[side])
+    for (int64_t y = 0; y < height; y++)
+        for (int64_t x = 0; x < width; x++) {
+            const int64_t at = y * width + x;
+            const int inside[4] = {y > 0, x > 0, x + 1 < width, y + 1 < height};
+            int64_t own = INT64_MAX, other = INT64_MAX, most_like = -1;
+            target[at] = -1;
+            int between = 0;
+            for (int side = 0; side < 4; side++)
+                between |= inside[side] && labels[at + step[side]] != labels[at];
+            if (!between)
                 continue;
-            const uint8_t *a = picture->colors + 3 * at, *b = picture->colors + 3 * (at + step[side]);
-            const int64_t r = a[0] - b[0], g = a[1] - b[1], c = a[2] - b[2], difference = r * r + g * g + c * c;
-            if (labels[at + step[side]] == labels[at])
-                own = difference < own ? difference : own;
-            else if (difference < other) {
-                other = difference;
-                most_like = at + step[side];
+            for (int side = 0; side < 4; side++) {
+                if (!inside[side])
+                    continue;
+                const uint8_t *a = picture->colors + 3 * at, *b = picture->colors + 3 * (at + step[side]);
+                const int64_t r = a[0] - b[0], g = a[1] - b[1], c = a[2] - b[2], difference = r * r + g * g + c * c;
+                if (labels[at + step[side]] == labels[at])
+                    own = difference < own ? difference : own;
+                else if (difference < other) {
+                    other = difference;
+                    most_like = at + step[side];
+                }
             }
+            if (own < INT64_MAX && own >= UNLIKE && own >= MUCH * other)
+                target[at] = (int32_t)most_like;
         }
-        const int moves = most_like >= 0 && own < INT64_MAX && own >= UNLIKE && own >= MUCH * other;
-        target[at] = moves ? (int32_t)most_like : -1;
-    }
     for (int64_t at = 0; at < pixels; at++)
         if (target[at] >= 0 && target[target[at]] < 0)
             labels[at] = labels[target[at]];
@@ -269,10 +286,10 @@ int64_t g2s_leaves(const g2s_picture *picture, int64_t least, int32_t *labels)
         malloc(pixels * sizeof *small.other),
     };
     int64_t count = -1;
-    if (smooth && small.area && small.difference && small.other) {
+    if (pixels > 0 && smooth && small.area && small.difference && small.other) {
         uint8_t *slope = (uint8_t *)small.difference;
         g2s_smooth(picture, smooth);
-        find_slopes(smooth, height, width, slope);
+        find_slopes(smooth, height, width, small.area, small.other, slope);
         find_basins(slope, height, width, labels, small.other);
         flood(slope, height, width, labels, small.other);
         square_corners(picture, labels, small.other);
