@@ -5,6 +5,7 @@ region trees of Arbelaez et al., Contour Detection and Hierarchical Image Segmen
 """
 
 import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,11 +135,17 @@ def _join_small(smoothed: NDArray[np.int64], labels: NDArray[np.int64], least: i
                 offer = (int(_squared(smoothed[at] - smoothed[there])), other)
                 best[here] = min(best.get(here, offer), offer)
     name = {leaf: leaf for leaf in areas}
+
+    def first_of(leaf: int) -> int:
+        while name[leaf] != leaf:
+            leaf = name[leaf]
+        return leaf
+
     for leaf, (_, other) in best.items():
-        gone, kept = name[leaf], name[other]
-        name = {each: kept if known == gone else known for each, known in name.items()}
+        one, two = sorted((first_of(leaf), first_of(other)))
+        name[two] = one
     for at in np.ndindex(*labels.shape):
-        labels[at] = name[int(labels[at])]
+        labels[at] = first_of(int(labels[at]))
     return bool(best)
 
 
@@ -156,7 +163,7 @@ class _Border:
 
 
 class _Growth:
-    """Regions while they merge: lists over nodes, and the borders of those that are no child of another yet."""
+    """Regions while they merge: lists over nodes, and around those that are nobody's child borders by neighbour."""
 
     def __init__(self, colors: NDArray[np.uint8], leaves: NDArray[np.int32]):
         count = int(leaves.max()) + 1
@@ -166,37 +173,87 @@ class _Growth:
         sums = [np.bincount(leaves.ravel(), weights=colors[..., c].ravel()) for c in range(3)]
         self.color = [np.array(values, np.int64) for values in zip(*sums, strict=True)]
         means = np.array(self.color) / np.array(self.area)[:, None]
-        self.borders, self.outline = _borders(smooth(colors), leaves, means)
+        self.around = _borders(smooth(colors), leaves, means)
+        self.outline = [
+            np.array([sum(border.length for border in each.values()), sum(border.steps for border in each.values())])
+            for each in self.around
+        ]
         self.birth = [0.0] * count
         frame = {*leaves[0], *leaves[-1], *leaves[:, 0], *leaves[:, -1]}
         self.at_frame = [leaf in frame for leaf in range(count)]
         self.child: list[tuple[int, int]] = []
+        self.parent: dict[int, int] = {}
+        self._queue: list[tuple[float, int, int, int]] = []
 
-    def birth_of_larger(self, pair: tuple[int, int]) -> float:
+    def pairs(self) -> Iterator[tuple[int, int]]:
+        """Touching regions, the lower node first."""
+        return ((low, high) for low, each in enumerate(self.around) for high in each if low < high)
+
+    def queue_all(self) -> None:
+        """Begin to take pairs anew."""
+        self._queue = [self._entry(*pair) for pair in self.pairs()]
+        heapq.heapify(self._queue)
+
+    def weakest(self) -> tuple[float, tuple[int, int]] | None:
+        """Take the pair with the weakest border of those that are queued, and its strength."""
+        while self._queue:
+            entry = heapq.heappop(self._queue)
+            strength, _, low, high = entry
+            # Borders that have been pooled, and regions that are gone, leave entries that say so no longer.
+            if high in self.around[low] and entry == self._entry(low, high):
+                return strength, (low, high)
+        return None
+
+    def now(self, pair: tuple[int, int]) -> tuple[int, int]:
+        """The regions in which two that touched lie by now."""
+        low, high = sorted(self._whole(node) for node in pair)
+        return low, high
+
+    def larger(self, pair: tuple[int, int]) -> int:
         low, high = pair
-        return self.birth[low if self.area[low] >= self.area[high] else high]
-
-    def weakest(self, below: float) -> tuple[int, int] | None:
-        """The pair with the weakest border of those with a region of less than `below` pixels."""
-        some = [pair for pair in self.borders if min(self.area[node] for node in pair) < below]
-        return min(some, key=lambda pair: (self.borders[pair].strength, self.borders[pair].number), default=None)
+        return low if self.area[low] >= self.area[high] else high
 
     def merge(self, pair: tuple[int, int], birth: float) -> None:
         low, high = pair
-        gone = self.borders[pair]
+        gone = self.around[low][high]
+        node = len(self.area)
         self.birth.append(birth)
         self.area.append(self.area[low] + self.area[high])
         self.color.append(self.color[low] + self.color[high])
         self.outline.append(self.outline[low] + self.outline[high] - 2 * np.array([gone.length, gone.steps]))
         self.at_frame.append(self.at_frame[low] or self.at_frame[high])
         self.child.append(pair)
-        self.borders = _joined(self.borders, pair, len(self.area) - 1)
+        self.parent |= {low: node, high: node}
+        pooled: dict[int, _Border] = {}
+        for part in pair:
+            for neighbor, border in self.around[part].items():
+                if neighbor in pair:
+                    continue
+                if neighbor in pooled:  # two borders are one now, under the older number
+                    known = pooled[neighbor]
+                    number = min(border.number, known.number)
+                    border = _Border(number, border.length + known.length, border.steps + known.steps)
+                pooled[neighbor] = border
+                self.around[neighbor].pop(part)
+            self.around[part] = {}
+        self.around.append(pooled)
+        for neighbor, border in pooled.items():
+            self.around[neighbor][node] = border
+            heapq.heappush(self._queue, self._entry(neighbor, node))
 
     def is_hole(self, node: int, background: float, largest: int) -> bool:
-        neighbors = sum(node in pair for pair in self.borders)
         red, green, blue = (float(value) for value in self.color[node])
         dark = background >= 0 and red**2 + green**2 + blue**2 <= (background * self.area[node]) ** 2
-        return dark and neighbors == 1 and not self.at_frame[node] and self.area[node] <= largest
+        return dark and len(self.around[node]) == 1 and not self.at_frame[node] and self.area[node] <= largest
+
+    def _whole(self, node: int) -> int:
+        while node in self.parent:
+            node = self.parent[node]
+        return node
+
+    def _entry(self, low: int, high: int) -> tuple[float, int, int, int]:
+        border = self.around[low][high]
+        return border.strength, border.number, low, high
 
 
 def merge_leaves(
@@ -213,81 +270,68 @@ def merge_leaves(
     `distance`. Where something too small or a hole is taken in, the birth is that of the larger of the two.
     """
     growth = _Growth(colors, leaves)
-    while (pair := growth.weakest(np.inf)) and growth.borders[pair].strength < distance * _SIXTEENTHS:
-        growth.merge(pair, _born(growth, pair))
-    while pair := growth.weakest(min_area):
-        growth.merge(pair, growth.birth_of_larger(pair))
-    for number in sorted(border.number for border in growth.borders.values()):
-        pair = next(pair for pair, border in growth.borders.items() if border.number == number)
+    area, birth = growth.area, growth.birth
+
+    def grow(below: float, least: float) -> None:
+        growth.queue_all()
+        while (weakest := growth.weakest()) and weakest[0] < below:
+            strength, (low, high) = weakest
+            growth.merge((low, high), max(least, strength / _SIXTEENTHS, birth[low], birth[high]))
+
+    grow(distance * _SIXTEENTHS, 0)
+    growth.queue_all()
+    while weakest := growth.weakest():
+        pair = weakest[1]
+        if min(area[pair[0]], area[pair[1]]) < min_area:
+            growth.merge(pair, birth[growth.larger(pair)])
+    for pair in sorted(growth.pairs(), key=lambda pair: growth.around[pair[0]][pair[1]].number):
+        # What lies around a hole may have taken in another one.
+        pair = growth.now(pair)
         if any(growth.is_hole(node, background, largest_hole) for node in pair):
-            growth.merge(pair, growth.birth_of_larger(pair))
-    cut = len(growth.area)
-    while pair := growth.weakest(np.inf):
-        growth.merge(pair, max(distance, _born(growth, pair)))
+            growth.merge(pair, birth[growth.larger(pair)])
+    cut = len(area)
+    grow(np.inf, distance)
     begin, count = _order(growth.child, int(leaves.max()) + 1)
     return Tree(
         cut=cut,
         child=np.array(growth.child, np.int32).reshape(-1, 2),
         begin=begin,
         count=count,
-        area=np.array(growth.area),
+        area=np.array(area),
         color=np.array(growth.color),
-        birth=np.array(growth.birth),
+        birth=np.array(birth),
         outline=np.array(growth.outline),
     )
 
 
-def _born(growth: _Growth, pair: tuple[int, int]) -> float:
-    return max(growth.borders[pair].strength / _SIXTEENTHS, growth.birth[pair[0]], growth.birth[pair[1]])
-
-
 def _borders(
     smoothed: NDArray[np.int64], leaves: NDArray[np.int32], means: NDArray[np.float64]
-) -> tuple[dict[tuple[int, int], _Border], list[NDArray[np.int64]]]:
-    """Borders under their two leaves, the lower first, and for each leaf the pairs and steps of its outline.
+) -> list[dict[int, _Border]]:
+    """Around each leaf its borders by neighbour; the two leaves share the object.
 
     A step is the mean of the one across the outline there and of that between the mean colours of the two leaves.
     """
     height, width = leaves.shape
-    borders: dict[tuple[int, int], _Border] = {}
-    outline = [np.zeros(2, np.int64) for _ in means]
+    around: list[dict[int, _Border]] = [{} for _ in means]
+    number = 0
     for y in range(height):
         for x in range(width):
             sides = []
             # Between the pixels one further from the outline than the two that it parts: outlines are blurred.
-            if x:
+            if x and leaves[y, x] != leaves[y, x - 1]:
                 sides.append((leaves[y, x - 1], smoothed[y, max(x - 2, 0)] - smoothed[y, min(x + 1, width - 1)]))
-            if y:
+            if y and leaves[y, x] != leaves[y - 1, x]:
                 sides.append((leaves[y - 1, x], smoothed[max(y - 2, 0), x] - smoothed[min(y + 1, height - 1), x]))
             for other, difference in sides:
-                pair = (int(min(leaves[y, x], other)), int(max(leaves[y, x], other)))
-                if pair[0] == pair[1]:
-                    continue
-                between = int(_SIXTEENTHS * np.sqrt(_squared(means[pair[0]] - means[pair[1]])))
-                step = (int(np.sqrt(_squared(difference))) + between) // 2
-                border = borders.setdefault(pair, _Border(len(borders)))
+                low, high = int(min(leaves[y, x], other)), int(max(leaves[y, x], other))
+                if high not in around[low]:
+                    around[low][high] = around[high][low] = _Border(number)
+                    number += 1
+                between = int(_SIXTEENTHS * np.sqrt(_squared(means[low] - means[high])))
+                border = around[low][high]
                 border.length += 1
-                border.steps += step
-                for leaf in pair:
-                    outline[leaf] += (1, step)
-    return borders, outline
-
-
-def _joined(
-    borders: dict[tuple[int, int], _Border], pair: tuple[int, int], node: int
-) -> dict[tuple[int, int], _Border]:
-    """The borders after a pair has become a new node; two borders that are one now keep the older number."""
-    result: dict[tuple[int, int], _Border] = {}
-    for ends, border in borders.items():
-        if ends == pair:
-            continue
-        low, high = sorted(node if end in pair else end for end in ends)
-        known = result.get((low, high))
-        if known:
-            number = min(border.number, known.number)
-            border = _Border(number, border.length + known.length, border.steps + known.steps)
-        result[low, high] = border
-    return result
+                border.steps += (int(np.sqrt(_squared(difference))) + between) // 2
+    return around
 
 
 def _order(child: list[tuple[int, int]], leaves: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
