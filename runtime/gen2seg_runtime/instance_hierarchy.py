@@ -6,7 +6,7 @@ import numpy as np
 
 from gen2seg_runtime.instance_records import InstanceRecord, Instances, describe_in_order, four, three
 from gen2seg_runtime.instance_tree import RegionTree
-from gen2seg_runtime.label_stats import LabelStats, find_centers, measure_labels
+from gen2seg_runtime.label_stats import LabelStats, measure_labels
 from gen2seg_runtime.resample import resize_labels
 
 
@@ -66,10 +66,15 @@ def _measure_spans(atoms: np.ndarray, first: np.ndarray, end: np.ndarray) -> Lab
 
 
 def _center(atoms: np.ndarray, span: tuple[int, int], box: tuple[int, int, int, int]) -> tuple[int, int]:
+    """(x, y) of the first pixel of a mask that is farthest from all that is not in it, what is beyond the frame too."""
+    import cv2
+
     x0, y0, x1, y1 = box
     part = atoms[y0:y1, x0:x1]
-    x, y = find_centers(((part >= span[0]) & (part < span[1])).astype(np.uint8), 1)[0].tolist()
-    return x0 + x, y0 + y
+    mask = np.zeros((y1 - y0 + 2, x1 - x0 + 2), np.uint8)
+    np.logical_and(part >= span[0], part < span[1], out=mask[1:-1, 1:-1].view(bool))
+    y, x = divmod(int(cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).argmax()), mask.shape[1])
+    return x0 + x - 1, y0 + y - 1
 
 
 def _link(records: list[InstanceRecord], begin: np.ndarray, end: np.ndarray) -> list[InstanceRecord]:
