@@ -55,7 +55,7 @@ def _mean_shift(picture: np.ndarray, radius: float) -> np.ndarray:
 def partitioners() -> dict[str, Partitioner]:
     """The rivals by name."""
     return {
-        "felzenszwalb": Partitioner((50, 150, 400, 1000), _felzenszwalb),
-        "watershed": Partitioner((1, 3, 8, 16), _watershed),
-        "mean shift": Partitioner((8, 16, 32), _mean_shift),
+        "felzenszwalb": Partitioner((150, 400, 1000, 2500), _felzenszwalb),
+        "watershed": Partitioner((3, 8, 16), _watershed),
+        "mean shift": Partitioner((8, 16, 32, 64), _mean_shift),
     }

@@ -102,6 +102,14 @@ def test_leaves_in_any_order_of_numbers():
     assert sorted(found.area) == sorted(plain.area)
 
 
+@needs_extension
+def test_leaves_in_pieces_may_have_any_number_of_borders():
+    colors = noise((24, 31), seed=4)
+    leaves = np.random.default_rng(5).integers(0, 40, colors.shape[:2]).astype(np.int32)
+    found = cpu.merge_leaves(colors, leaves, 50, 20)
+    check_equal(found, reference.merge_leaves(colors, leaves, 50, 20))
+
+
 def region_of_leaves(tree: Tree, leaves: np.ndarray, node: int) -> np.ndarray:
     place = tree.begin[leaves]
     return (place >= tree.begin[node]) & (place < tree.begin[node] + tree.count[node])

@@ -26,7 +26,7 @@ typedef struct {
 typedef struct {
     g2s_tree *tree;
     border *borders;
-    int64_t count;
+    int64_t count, room;
     int32_t *table; /* open addressing, border + 1 under its two regions */
     uint64_t mask;
     int32_t *heap;
@@ -143,11 +143,39 @@ static int64_t step_between(const g2s_tree *tree, int32_t a, int32_t b)
     return (int64_t)(16 * sqrt(squared));
 }
 
-static void add_step(state *s, int32_t a, int32_t b, int64_t across)
+/* Room for one more border; 0, or -1 where memory runs out. Connected leaves, being regions of a plane, have fewer than
+ * three times as many borders as there are leaves, others may have any number. */
+static int make_room(state *s)
+{
+    if (s->count == s->room) {
+        border *borders = s->room < INT32_MAX / 4 ? realloc(s->borders, 2 * s->room * sizeof *borders) : NULL;
+        if (!borders)
+            return -1;
+        s->borders = borders;
+        s->room *= 2;
+    }
+    if (4 * s->count < 3 * (int64_t)s->mask)
+        return 0;
+    const uint64_t places = 2 * (s->mask + 1);
+    int32_t *table = calloc(places, sizeof *table);
+    if (!table)
+        return -1;
+    free(s->table);
+    s->table = table;
+    s->mask = places - 1;
+    for (int32_t e = 0; e < s->count; e++)
+        s->table[look_up(s, s->borders[e].end[0], s->borders[e].end[1])] = e + 1;
+    return 0;
+}
+
+static int add_step(state *s, int32_t a, int32_t b, int64_t across)
 {
     g2s_tree *tree = s->tree;
-    const uint64_t at = look_up(s, a, b);
+    uint64_t at = look_up(s, a, b);
     if (!s->table[at]) {
+        if (make_room(s) < 0)
+            return -1;
+        at = look_up(s, a, b);
         const int32_t e = (int32_t)s->count++;
         s->borders[e] = (border){.end = {a, b}, .next = {s->regions[a].first, s->regions[b].first}, .place = -1};
         s->regions[a].first = 2 * e;
@@ -164,6 +192,7 @@ static void add_step(state *s, int32_t a, int32_t b, int64_t across)
     tree->outline[2 * b]++;
     tree->outline[2 * a + 1] += step;
     tree->outline[2 * b + 1] += step;
+    return 0;
 }
 
 static void measure_leaves(state *s)
@@ -181,21 +210,24 @@ static void measure_leaves(state *s)
         }
 }
 
-static void find_borders(state *s, const uint16_t *smooth)
+/* 0, or -1 where memory runs out. */
+static int find_borders(state *s, const uint16_t *smooth)
 {
-    g2s_tree *tree = s->tree;
+    const g2s_tree *tree = s->tree;
     const int64_t height = tree->picture.height, width = tree->picture.width;
     for (int64_t y = 0; y < height; y++)
         for (int64_t x = 0; x < width; x++) {
             const int64_t at = y * width + x;
-            const int32_t here = tree->labels[at];
-            if (x && tree->labels[at - 1] != here)
-                add_step(s, tree->labels[at - 1], here, step_across(smooth + 3 * y * width, 3, x - 1, width));
-            if (y && tree->labels[at - width] != here)
-                add_step(s, tree->labels[at - width], here, step_across(smooth + 3 * x, 3 * width, y - 1, height));
+            const int32_t here = tree->labels[at], left = x ? tree->labels[at - 1] : here,
+                          above = y ? tree->labels[at - width] : here;
+            if (left != here && add_step(s, left, here, step_across(smooth + 3 * y * width, 3, x - 1, width)) < 0)
+                return -1;
+            if (above != here && add_step(s, above, here, step_across(smooth + 3 * x, 3 * width, y - 1, height)) < 0)
+                return -1;
         }
     for (int64_t e = 0; e < s->count; e++)
         s->borders[e].strength = (double)s->borders[e].steps / s->borders[e].length;
+    return 0;
 }
 
 /* Border e, of region `from`, is one of `into` now. Where there is one already, the older of the two stays for both. */
@@ -354,47 +386,59 @@ static void order(g2s_tree *tree)
     }
 }
 
+/* 0, or -1 where memory runs out; `s` holds what has to be given back. */
+static int grow(state *s, uint16_t **smooth)
+{
+    g2s_tree *tree = s->tree;
+    const int64_t leaves = tree->leaves, pixels = tree->picture.height * tree->picture.width;
+    uint64_t places = 8;
+    while (places < 4 * (uint64_t)leaves)
+        places *= 2;
+    s->mask = places - 1;
+    s->room = 3 * leaves;
+    *smooth = malloc(pixels * 3 * sizeof **smooth);
+    s->borders = malloc(s->room * sizeof *s->borders);
+    s->table = calloc(places, sizeof *s->table);
+    s->regions = malloc(leaves * sizeof *s->regions);
+    if (!*smooth || !s->borders || !s->table || !s->regions)
+        return -1;
+    memset(tree->area, 0, (2 * leaves - 1) * sizeof *tree->area);
+    memset(tree->color, 0, 3 * (2 * leaves - 1) * sizeof *tree->color);
+    memset(tree->outline, 0, 2 * (2 * leaves - 1) * sizeof *tree->outline);
+    for (int64_t i = 0; i < leaves; i++) {
+        s->regions[i] = (region){.node = (int32_t)i, .first = -1};
+        tree->count[i] = 1;
+        tree->birth[i] = 0;
+    }
+    g2s_smooth(&tree->picture, *smooth);
+    measure_leaves(s);
+    if (find_borders(s, *smooth) < 0)
+        return -1;
+    free(*smooth);
+    *smooth = NULL;
+    s->heap = malloc((s->count + 1) * sizeof *s->heap);
+    if (!s->heap)
+        return -1;
+    s->nodes = leaves;
+    tree->merges = 0;
+    merge_phase(s, BELOW_CUT);
+    merge_phase(s, SMALL);
+    fill_holes(s);
+    tree->cut = tree->merges;
+    merge_phase(s, ABOVE_CUT);
+    order(tree);
+    return 0;
+}
+
 int g2s_merge(g2s_tree *tree)
 {
-    const int64_t leaves = tree->leaves, pixels = tree->picture.height * tree->picture.width;
-    const int64_t most = 3 * leaves; /* regions of a plane have fewer borders than that */
-    int64_t places = 8;
-    while (places < 4 * leaves)
-        places *= 2;
-    state s = {.tree = tree, .mask = (uint64_t)places - 1};
-    uint16_t *smooth = malloc(pixels * 3 * sizeof *smooth);
-    s.borders = malloc(most * sizeof *s.borders);
-    s.heap = malloc(most * sizeof *s.heap);
-    s.table = calloc(places, sizeof *s.table);
-    s.regions = malloc(leaves * sizeof *s.regions);
-    const int enough = smooth && s.borders && s.heap && s.table && s.regions;
-    if (enough) {
-        g2s_smooth(&tree->picture, smooth);
-        memset(tree->area, 0, (2 * leaves - 1) * sizeof *tree->area);
-        memset(tree->color, 0, 3 * (2 * leaves - 1) * sizeof *tree->color);
-        memset(tree->outline, 0, 2 * (2 * leaves - 1) * sizeof *tree->outline);
-        for (int64_t i = 0; i < leaves; i++) {
-            s.regions[i] = (region){.node = (int32_t)i, .first = -1};
-            tree->count[i] = 1;
-            tree->birth[i] = 0;
-        }
-        measure_leaves(&s);
-        find_borders(&s, smooth);
-        free(smooth);
-        smooth = NULL;
-        s.nodes = leaves;
-        tree->merges = 0;
-        merge_phase(&s, BELOW_CUT);
-        merge_phase(&s, SMALL);
-        fill_holes(&s);
-        tree->cut = tree->merges;
-        merge_phase(&s, ABOVE_CUT);
-        order(tree);
-    }
+    state s = {.tree = tree};
+    uint16_t *smooth = NULL;
+    const int failed = grow(&s, &smooth);
     free(smooth);
     free(s.borders);
     free(s.heap);
     free(s.table);
     free(s.regions);
-    return enough ? 0 : -1;
+    return failed;
 }
