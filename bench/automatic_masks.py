@@ -6,7 +6,7 @@ from pictures of the first half, the figures from the second. All work at the si
 rivals are given the picture, and also the network's colours. Their regions have no scores: the larger ones come
 first, which suits them best. Of a thousand masks and more only the first thousand count.
 
-    python -m bench.automatic_masks [--data FOLDER] [--pictures 24] [--tuned-on 8] [--sets] [BUNDLE]
+    python -m bench.automatic_masks [--data FOLDER] [--pictures 24] [--tuned-on 8] [--half first] [--sets] [BUNDLE]
 """
 
 import argparse
@@ -169,17 +169,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("GEN2SEG_DATA", "../shared/data")))
     parser.add_argument("--pictures", type=int, default=24, help="of a set, both halves together")
     parser.add_argument("--tuned-on", type=int, default=8, help="pictures of a set from which halves rivals are tuned")
+    parser.add_argument("--half", choices=("first", "second"), default="second", help="which pictures are judged")
     parser.add_argument("--sets", action="store_true", help="also instances() set by set")
     options = parser.parse_args()
     segmenter = Segmenter.open(options.bundle)
     methods = {"instances()": our_instances, "instances(hierarchy=True)": our_hierarchy}
-    tuned, held_out = halves(options.data, options.pictures)
+    first, second = halves(options.data, options.pictures)
     if options.tuned_on:
-        few = [sample for sample in halves(options.data, options.tuned_on)[0] if sample in tuned]
-        methods |= choose(load(few or tuned, segmenter))
-    results = measure(load(held_out, segmenter), methods)
+        few = [sample for sample in halves(options.data, options.tuned_on)[0] if sample in first]
+        methods |= choose(load(few or first, segmenter))
+    results = measure(load(first if options.half == "first" else second, segmenter), methods)
     some = next(iter(results.values()))
-    print(f"{sum(totals.pictures for totals in some.values())} pictures of {len(some)} sets, held out\n")
+    print(f"{sum(totals.pictures for totals in some.values())} pictures of {len(some)} sets, the {options.half} half of each\n")
     print("| | AR@10 | AR@100 | AR@1000 | mIoU | masks a picture | ms a picture |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, sets in results.items():
