@@ -180,7 +180,8 @@ def main() -> None:
         methods |= choose(load(few or first, segmenter))
     results = measure(load(first if options.half == "first" else second, segmenter), methods)
     some = next(iter(results.values()))
-    print(f"{sum(totals.pictures for totals in some.values())} pictures of {len(some)} sets, the {options.half} half of each\n")
+    pictures = sum(totals.pictures for totals in some.values())
+    print(f"{pictures} pictures of {len(some)} sets, the {options.half} half of each\n")
     print("| | AR@10 | AR@100 | AR@1000 | mIoU | masks a picture | ms a picture |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, sets in results.items():
