@@ -253,13 +253,22 @@ class Encoding:
 
     @timed("instances")
     def instances(
-        self, *, distance: float | None = None, background: float | None = None, min_area: int | None = None
+        self,
+        *,
+        distance: float | None = None,
+        background: float | None = None,
+        min_area: int | None = None,
+        fill_holes: int = 0,
+        hierarchy: bool = False,
+        most: int | None = None,
     ) -> "Instances":
         """Every instance, largest first, labels at the size of the picture.
 
+        `instances(hierarchy=True).masks()` gives all masks with scores, parts and groups too, the best first.
+
         Args:
             distance, background, min_area: as for `find_instances`; None: the bundle's defaults.
-                `min_area` counts pixels at processing size.
+            fill_holes, hierarchy, most: as for `find_instances`. Areas and holes count pixels at processing size.
         Raises:
             ImageError: a parameter is out of its range.
         """
@@ -271,6 +280,9 @@ class Encoding:
             distance=defaults.distance if distance is None else distance,
             background=defaults.background if background is None else background,
             min_area=defaults.min_area if min_area is None else min_area,
+            fill_holes=fill_holes,
+            hierarchy=hierarchy,
+            most=most,
             size=self.size,
         )
 

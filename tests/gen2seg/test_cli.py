@@ -119,6 +119,18 @@ def test_instances_writes_the_formats_that_are_asked_for(run_cli, photo, color_b
     np.testing.assert_array_equal(read_svg(entry["svg"]), labels)
 
 
+def test_instances_with_their_parts_and_groups(run_cli, photo, color_bundle, tmp_path):
+    options = ("--hierarchy", "--most", "4", "--min-area", "20", "--fill-holes", "100")
+    done = run_cli("instances", photo, "--bundle", color_bundle, "-o", tmp_path / "out", *options, "--json")
+    assert done.returncode == 0, done.stderr
+    (entry,) = json.loads(done.stdout)["results"]
+    annotations = json.loads((tmp_path / "out" / "photo.json").read_text())["annotations"]
+    assert len(annotations) == entry["instances"] + entry["nested"] <= 4
+    refused = run_cli("instances", photo, "-o", tmp_path / "no", "--hierarchy", "--format", "png")
+    assert refused.returncode == 2
+    assert "--hierarchy needs --format coco" in refused.stderr
+
+
 def test_edges_into_a_file_and_into_a_folder(run_cli, photo, color_bundle, tmp_path):
     assert run_cli("edges", photo, "--bundle", color_bundle, "-o", tmp_path / "e.png").returncode == 0
     assert run_cli("edges", photo, "--bundle", color_bundle, "-o", tmp_path / "out").returncode == 0

@@ -187,7 +187,10 @@ def prompt(case: Case) -> object:
 def instances(case: Case) -> object:
     rng = case.rng
     if rng.random() < 0.5:
-        values = {k: odd_values.number(rng) for k in ("distance", "background", "min_area") if rng.random() < 0.5}
+        names = ("distance", "background", "min_area", "fill_holes", "hierarchy", "most")
+        values: dict[str, Any] = {k: odd_values.number(rng) for k in names if rng.random() < 0.4}
+        if rng.random() < 0.5:
+            values["hierarchy"] = True
         found = case.seeds.encoding.instances(**values)
     else:
         found = find_instances(odd_values.array(rng))

@@ -17,7 +17,15 @@ from .doc_blocks import ROOT, BlockError, commands, find_blocks, run_page
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
 # Pages whose blocks run at least so often: a page must not turn into one that runs nothing unnoticed.
-RUN = {"README.md": 6, "quick-start.md": 6, "embedding.md": 8, "bundle-format.md": 3, "formats.md": 3, "streams.md": 4}
+RUN = {
+    "README.md": 6,
+    "quick-start.md": 6,
+    "embedding.md": 8,
+    "bundle-format.md": 3,
+    "formats.md": 3,
+    "instances.md": 2,
+    "streams.md": 4,
+}
 
 
 @pytest.fixture(scope="module")

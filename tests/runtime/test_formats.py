@@ -54,6 +54,18 @@ def found(squares: np.ndarray) -> Instances:
     return find_instances(squares)
 
 
+def test_coco_holds_a_hierarchy():
+    colors = np.zeros((50, 70, 3), np.uint8)
+    colors[10:40, 10:60] = (180, 40, 40)
+    colors[10:40, 35:60, 2] += 30
+    found = find_instances(colors, hierarchy=True)
+    annotations = formats.instances_to_coco(found, first_id=11)
+    assert [annotation["parent"] for annotation in annotations] == [None, 11, 11]
+    for annotation, record in zip(annotations, [*found.records, *found.nested], strict=True):
+        mask: Any = coco_mask.decode(annotation["segmentation"])
+        np.testing.assert_array_equal(mask.astype(bool), found.mask(record.id))
+
+
 def test_coco_document(tmp_path: Path, squares: np.ndarray):
     first, second = found(squares), found(squares[:, ::-1])
     formats.write_coco(tmp_path / "a.json", [("a.png", first), ("b.png", second)])

@@ -5,6 +5,8 @@
 #include <Python.h>
 
 PyObject *g2s_py_boundary_match(PyObject *module, PyObject *args);
+PyObject *g2s_py_instance_leaves(PyObject *module, PyObject *args);
+PyObject *g2s_py_instance_tree(PyObject *module, PyObject *args);
 PyObject *g2s_py_loss_image(PyObject *module, PyObject *args);
 PyObject *g2s_py_prompt_prepare(PyObject *module, PyObject *args);
 PyObject *g2s_py_prompt_reference(PyObject *module, PyObject *args);
@@ -22,6 +24,10 @@ PyObject *g2s_py_planes_to_colors(PyObject *module, PyObject *args);
     {"filter_weights", g2s_py_filter_weights, METH_NOARGS, NULL},
 
 #define G2S_BOUNDARY_METHODS {"boundary_match", g2s_py_boundary_match, METH_VARARGS, NULL},
+
+#define G2S_INSTANCE_METHODS                                      \
+    {"instance_leaves", g2s_py_instance_leaves, METH_VARARGS, NULL}, \
+    {"instance_tree", g2s_py_instance_tree, METH_VARARGS, NULL},
 
 #define G2S_LOSS_METHODS {"loss_image", g2s_py_loss_image, METH_VARARGS, NULL},
 

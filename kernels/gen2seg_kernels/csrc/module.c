@@ -9,6 +9,7 @@ static PyMethodDef methods[] = {
     G2S_LOSS_METHODS
     G2S_PIXEL_METHODS
     G2S_BOUNDARY_METHODS
+    G2S_INSTANCE_METHODS
     {NULL, NULL, 0, NULL},
 };
 

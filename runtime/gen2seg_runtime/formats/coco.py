@@ -53,14 +53,15 @@ def instances_to_coco(instances: Instances, image_id: int = 1, category_id: int 
     Returns:
         One dict an instance, in the order of `instances.records`: id (from `first_id` on), image_id,
         category_id, segmentation (compressed run lengths), area in pixels, bbox [x, y, width, height],
-        iscrowd 0, score 0..1, color [r, g, b].
+        iscrowd 0, score 0..1, color [r, g, b]. With a hierarchy parts and groups follow, and all have a
+        parent: the id of the smallest mask around, or None.
     """
     height, width = instances.labels.shape
     annotations = []
-    for offset, record in enumerate(instances.records):
+    for offset, record in enumerate([*instances.records, *instances.nested]):
         x0, y0, x1, y1 = record.box
         # The box is enough: run lengths are made from the sorted column-major places of the ones.
-        inside = np.equal(instances.labels[y0:y1, x0:x1].T, record.id)
+        inside = instances.mask_in_box(record).T
         columns, rows = np.nonzero(inside)
         places = (columns + x0) * height + (rows + y0)
         annotations.append(
@@ -79,6 +80,8 @@ def instances_to_coco(instances: Instances, image_id: int = 1, category_id: int 
                 "color": list(record.color),
             }
         )
+        if instances.nested:
+            annotations[-1]["parent"] = None if record.parent is None else first_id + record.parent - 1
     return annotations
 
 
