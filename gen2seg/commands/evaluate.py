@@ -37,8 +37,9 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
 )
 @click.option(
     "--table",
-    type=click.Choice(["1", "2", "3", "4", "5", "6", "7", "figure-6"]),
-    help="One table or figure of the paper: its protocol, sets and rows, where other options do not say otherwise. "
+    type=click.Choice(["1", "2", "3", "4", "5", "6", "7", "figure-6", "automatic"]),
+    help="One table or figure of the paper, or masks without a click: its protocol, sets and rows, where other options "
+    "do not say otherwise. "
     "Rows are looked for in --runs; those without weights are listed as not run. Default: all of the systems' figures.",
 )
 @click.option(
@@ -54,7 +55,7 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     metavar="NAMES",
     callback=_split,
     help="tiny, tiny-reference (its colours in mode reference), rgb, floodfill, felzenszwalb, watershed, "
-    "grabcut, sobel, sam-b, sam-l, sam-h or the path of a "
+    "meanshift, grabcut, sobel, sam-b, sam-l, sam-h or the path of a "
     "bundle or checkpoint; separated by commas. "
     "Default: all of these but SAM, or the given bundles beside rgb and floodfill.",
 )
@@ -87,6 +88,11 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     "hue+0.3, hue-0.3; or none; separated by commas. Default: the table's, or all, for systems with learned weights.",
 )
 @click.option("--edges-only", is_flag=True, help="No clicks: edges alone.")
+@click.option(
+    "--automatic/--no-automatic",
+    default=None,
+    help="Masks without a click too, of the systems that find some. Default: the table's, or yes.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of clicks and the bootstrap.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
 @click.option(
@@ -121,6 +127,7 @@ def command(
     centre: str,
     distort: tuple[str, ...] | None,
     edges_only: bool,
+    automatic: bool | None,
     seed: int,
     jobs: int,
     engine: str,
@@ -134,7 +141,8 @@ def command(
     """Accuracy on a folder of labelled sets, by the paper's protocols.
 
     A click at each instance's centre and up to eight more where something is missing, mean IoU over instances; the
-    first click on distorted pictures; ODS, OIS and AP of edges on sets that have some, beside Sobel on the image.
+    first click on distorted pictures; masks without a click; ODS, OIS and AP of edges on sets that have some, beside
+    Sobel on the image.
     Rivals get their best setting of each set. Writes evaluation.json, evaluation.md, charts and contact sheets.
 
     \b
@@ -157,12 +165,14 @@ def command(
             systems = ("rgb", "floodfill") if bundles else (*BUNDLES, *RIVALS)
         specs = get_systems(systems, bundles, sweep=sweep)
         clicks, masks = clicks or 9, not edges_only
+        automatic = automatic if automatic is not None else not edges_only
     else:
         preset = PRESETS[table]
         sets = sets or choose_sets(preset, data)
         specs = find_systems(systems or preset.systems, runs, bundles, sweep=sweep)
         clicks, masks = clicks or preset.clicks, preset.masks and not edges_only
         distort = preset.distort if distort is None else distort
+        automatic = automatic if automatic is not None else preset.automatic and not edges_only
     learned = [spec for spec in specs if spec.learned]
     distorted = learned if distort is None else specs
     names = ("all",) if distort is None else tuple(name for name in distort if name != "none")
@@ -174,13 +184,14 @@ def command(
         max_instances,
         jobs,
         seed,
-        gallery if masks else 0,
+        gallery if masks or automatic else 0,
         clicks,
         centre,
         output.resolve() / "cache",
         resume,
         engine,
         masks,
+        automatic,
     )
     with open_progress() as progress:
         bar = progress.add_task("evaluate", total=None)
@@ -209,4 +220,6 @@ def _as_typed(context: click.Context) -> str:
             parts.append(f"--{option} {','.join(value) if isinstance(value, tuple) else value}")
     parts += [f"--bundle {name}=PATH" for name in context.params["bundles"]]
     parts += [f"--{name.replace('_', '-')}" for name in ("edges_only", "sweep") if context.params[name]]
+    if context.params["automatic"] is not None:
+        parts.append("--automatic" if context.params["automatic"] else "--no-automatic")
     return " ".join(parts)

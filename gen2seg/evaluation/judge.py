@@ -1,4 +1,4 @@
-"""One system on one image: clicks answered and scored, edges matched, small pictures kept."""
+"""One system on one image: clicks answered and scored, edges matched, automatic masks counted, small pictures kept."""
 
 import time
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gen2seg.evaluation.automatic import count_masks
 from gen2seg.evaluation.cache import Outcome
 from gen2seg.evaluation.clicks import Click, click_on
 from gen2seg.evaluation.edge_scores import count_edges
@@ -21,11 +22,13 @@ class Truth:
         labels: int32 [H, W].
         clicks: the first click on each judged instance.
         boundaries: bool [K, H, W] by annotator, or None.
+        instances: the labels that automatic masks are to find, or None: they are not judged.
     """
 
     labels: np.ndarray
     clicks: list[Click]
     boundaries: np.ndarray | None
+    instances: list[int] | None
 
 
 def judge(
@@ -41,7 +44,7 @@ def judge(
 
     Args:
         system: which.
-        settings: the settings of its to be clicked at, S of them.
+        settings: the settings of its to be clicked at, S of them; automatic masks are taken at all of its own.
         image: uint8 [H, W, 3].
         truth: what it is compared with.
         count: clicks on each instance.
@@ -49,7 +52,7 @@ def judge(
         gallery: makes the tiles of an image that is shown; else None.
 
     Raises:
-        EvaluationError: an answer is no mask, or edges are none.
+        EvaluationError: an answer is no mask, edges are none, or automatic masks are none.
     """
     start = time.perf_counter()
     state = system.prepare(image)
@@ -81,4 +84,19 @@ def judge(
             click_time = np.median(first_clicks)
             # What a system puts off until it is clicked at a setting is preparation too.
             seconds[:, row] = prepared + max(first_clicks[0] - click_time, 0.0), click_time
-    return Outcome(ious, seconds, edges, colors, np.array([p.labels for p in paintings]) if gallery else None)
+    automatic, found = [], []
+    for setting in system.mask_settings if truth.instances is not None else ():
+        proposals = system.masks(state, setting)
+        if gallery:
+            proposals, tile = gallery.watch(proposals)
+            found.append(tile)
+        automatic.append(count_masks(proposals, truth.labels, truth.instances or []))
+    return Outcome(
+        ious,
+        seconds,
+        edges,
+        colors,
+        np.array([p.labels for p in paintings]) if gallery else None,
+        tuple(automatic),
+        np.array([tile.labels() for tile in found]) if found else None,
+    )

@@ -26,7 +26,7 @@ class Preset:
         title: what it shows.
         systems: its rows: names of systems, or of configurations that are trained for them.
         kinds: of sets, as `find_sets` names them; where the data folder has none of these all sets are taken.
-        clicks, distort, masks: as for EvaluationConfig and `with_distortions`.
+        clicks, distort, masks, automatic: as for EvaluationConfig and `with_distortions`.
     """
 
     title: str
@@ -35,6 +35,7 @@ class Preset:
     clicks: int = 1
     distort: tuple[str, ...] = ()
     masks: bool = True
+    automatic: bool = False
 
 
 def _variants(names: Sequence[str], of: Sequence[str]) -> tuple[str, ...]:
@@ -57,6 +58,12 @@ PRESETS = {
     "7": Preset(
         "one click, how much of the network is trained",
         ("sd2", "sd2-decoder", "sd2-probe", "mae-h", "mae-h-decoder", "mae-h-last4", "mae-h-probe"),
+    ),
+    "automatic": Preset(
+        "masks without a click",
+        (*_NETWORKS, *_RIVALS[:-1], "felzenszwalb", "watershed", "meanshift"),
+        masks=False,
+        automatic=True,
     ),
     "figure-6": Preset("one to nine clicks", (*_NETWORKS, *_RIVALS), clicks=9),
 }

@@ -4,7 +4,15 @@ from pathlib import Path
 
 from gen2seg.evaluation.errors import EvaluationError
 from gen2seg.evaluation.summary import Report
-from gen2seg.evaluation.tables import clicks_rows, edge_rows, mask_rows, notes, robustness_rows, to_table
+from gen2seg.evaluation.tables import (
+    automatic_rows,
+    clicks_rows,
+    edge_rows,
+    mask_rows,
+    notes,
+    robustness_rows,
+    to_table,
+)
 from gen2seg_runtime.files import atomic_write
 
 BEGIN, END = "<!-- accuracy: begin -->", "<!-- accuracy: end -->"
@@ -33,6 +41,9 @@ def accuracy_section(report: Report, command: str) -> str:
         parts += [*to_table(titles, kept), ""]
     if report.robustness():
         parts += ["One click on distorted pictures; mean over the sets:", "", *to_table(*robustness_rows(report)), ""]
+    titles, lines = automatic_rows(report)
+    if lines:
+        parts += ["Masks without a click, against all instances; mean over the sets:", "", *to_table(titles, lines), ""]
     titles, lines = edge_rows(report)
     if lines:
         shown = [titles[:6], *(line[:6] for line in lines)]  # without the one threshold and what is reached there

@@ -11,7 +11,7 @@ from gen2seg.evaluation import systems as systems_module
 from gen2seg.evaluation.errors import EvaluationError
 from gen2seg.evaluation.report import summarize, to_document, to_json, to_markdown, write_report
 from gen2seg.evaluation.run import EvaluationConfig, evaluate
-from gen2seg.evaluation.systems import RIVALS, FloodFillSystem, SystemSpec, get_system, get_systems
+from gen2seg.evaluation.systems import RIVALS, FloodFillSystem, Segments, SystemSpec, get_system, get_systems
 from gen2seg_runtime.errors import Gen2SegError
 
 
@@ -20,6 +20,7 @@ class SameColor:
 
     settings = (None, 0.0)
     has_edges = False
+    mask_settings = (1.0, 2.0)
 
     def prepare(self, image):
         return image[..., 0]
@@ -31,6 +32,13 @@ class SameColor:
     def edges(self, state):
         raise AssertionError("not asked for")
 
+    def masks(self, state, setting):
+        """Half of the instances, each twice, and at the other setting all of them."""
+        for label in np.unique(state[state > 0]):
+            if setting == 2.0 or label % 2:
+                yield state == label, float(label)
+                yield state == label, float(label)
+
     def colors(self, state):
         return None
 
@@ -40,6 +48,7 @@ class SameColor:
 
 class WrongShape(SameColor):
     settings = (None,)
+    mask_settings = ()
 
     def mask(self, state, points, setting, before=None):
         return np.zeros((3, 3), bool)
@@ -65,6 +74,12 @@ def test_perfect_masks_score_one_and_empty_ones_zero(label_pictures):
     assert grid.instances == 2 * 29
     assert grid.sweeps["oracle"] == {"default": 1.0, "0": 0.0}
     assert grid.scores["oracle"].miou == grid.scores["oracle-best"].miou == 1.0
+    automatic = grid.automatic["oracle"]
+    assert (automatic.setting, automatic.masks, automatic.miou) == (2.0, 58, 1.0)
+    assert automatic.recall == {"10": 5 / 29, "100": 1.0, "1000": 1.0}
+    assert automatic.interval == (1.0, 1.0)
+    assert report.automatic_over_sets("oracle")["10"] == 5 / 29
+    assert "| oracle | **0.172** | **1.000** | **1.000** | **1.000** | 58 |" in to_markdown(report)
     assert grid.per_image["0"]["oracle"] == 1.0
 
 
@@ -96,7 +111,7 @@ def test_two_processes_give_the_very_same_report(data_folder, color_bundle, tmp_
         sheets.append([p.read_bytes() for p in written if p.suffix == ".png" and p.stem != "latency"])
     assert texts[0] == texts[1]
     assert sheets[0] == sheets[1]
-    assert len(sheets[0]) == 3
+    assert len(sheets[0]) == 5
 
 
 def test_a_bundle_of_the_own_colors_equals_the_rgb_rival(data_folder, color_bundle):
@@ -153,7 +168,7 @@ def test_the_report_can_be_read_and_names_the_best(data_folder, tmp_path):
         "latency.png",
     ]
     document = json.loads(written[0].read_text())
-    assert document["schema"] == "gen2seg.evaluation/2.1"
+    assert document["schema"] == "gen2seg.evaluation/2.2"
     assert set(document["sets"]) == {"disks", "outlines"}
     scores = document["sets"]["disks"]["scores"]
     means = document["mean_over_sets"]
@@ -182,7 +197,7 @@ def test_flood_fill_by_hand():
 def test_every_rival_answers_with_a_mask_that_holds_the_click():
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
     for name, factory in RIVALS.items():
-        if name == "felzenszwalb":
+        if name in ("felzenszwalb", "watershed", "meanshift"):
             pytest.importorskip("skimage")
         system = factory()
         state = system.prepare(image)
@@ -193,6 +208,12 @@ def test_every_rival_answers_with_a_mask_that_holds_the_click():
             assert mask.shape == (20, 30)
             assert mask.dtype == np.bool_
             assert mask[7, 11]
+        for setting in system.mask_settings:
+            found = system.masks(state, setting)
+            assert isinstance(found, Segments)
+            mask = system.mask(state, [(11, 7)], setting)
+            assert np.array_equal(found.labels == found.labels[7, 11], mask)
+            assert found.scores[found.labels[7, 11] - 1] == mask.sum()
         if not system.has_edges:
             with pytest.raises(EvaluationError, match="finds no edges"):
                 system.edges(state)
@@ -212,7 +233,7 @@ def test_an_answer_that_is_no_mask_stops_the_evaluation(label_pictures):
 def test_names_are_looked_up_and_unknown_ones_refused(color_bundle):
     assert get_system(str(color_bundle)).name == "colour-copy"
     with pytest.raises(
-        EvaluationError, match=r"'sam'; known: tiny, rgb, floodfill, felzenszwalb, watershed, grabcut, sobel"
+        EvaluationError, match=r"'sam'; known: tiny, rgb, floodfill, felzenszwalb, watershed, meanshift, grabcut, sobel"
     ):
         get_system("sam")
     with pytest.raises(EvaluationError, match="no system"):

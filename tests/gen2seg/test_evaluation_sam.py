@@ -98,13 +98,13 @@ def test_automatic_masks_are_filtered(folder: Path, image: np.ndarray, monkeypat
     monkeypatch.setattr(sam, "IOU_CUT", -1e9)
     monkeypatch.setattr(sam, "STABILITY_CUT", 0.0)
     system = sam.SamSystem(folder)
-    masks = system.masks(image)
+    masks = system.masks(system.prepare(image))
     assert masks
     assert all(mask.shape == (37, 53) and mask.dtype == bool for mask, _ in masks)
     scores = [score for _, score in masks]
     assert scores == sorted(scores, reverse=True)
     monkeypatch.setattr(sam, "IOU_CUT", scores[0])
-    assert system.masks(image) == []
+    assert system.masks(system.prepare(image)) == []
 
 
 def test_stability_and_suppression() -> None:

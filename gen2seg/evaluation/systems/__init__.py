@@ -6,7 +6,7 @@ ground truth, so it favours whoever has settings: the rivals.
 """
 
 from .bundles import COLOR_DISTANCES, BundleSystem, ColorSystem
-from .interface import Points, Setting, System, SystemSpec
+from .interface import Points, Proposals, Segments, Setting, System, SystemSpec
 from .registry import BUNDLES, RIVALS, WEIGHTED, check_names, get_system, get_systems
 from .rivals import FelzenszwalbSystem, FloodFillSystem, GrabCutSystem, RgbSystem, SobelSystem, WatershedSystem
 from .weights import SAM_HUB, absent
@@ -23,7 +23,9 @@ __all__ = [
     "FloodFillSystem",
     "GrabCutSystem",
     "Points",
+    "Proposals",
     "RgbSystem",
+    "Segments",
     "Setting",
     "SobelSystem",
     "System",

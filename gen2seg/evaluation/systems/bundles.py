@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .interface import Points, Setting
+from .interface import Points, Segments, Setting
 
 if TYPE_CHECKING:
     from gen2seg_runtime import Encoding
@@ -19,6 +19,7 @@ class ColorSystem:
     """Shared by the systems whose state is an `Encoding`: prompted as its bundle says, or at a distance."""
 
     has_edges = True
+    mask_settings: tuple[Setting, ...] = (None,)
 
     def __init__(self, sweep: bool, mode: str | None = None) -> None:
         self.settings: tuple[Setting, ...] = COLOR_DISTANCES if sweep else (None,)
@@ -43,6 +44,11 @@ class ColorSystem:
 
     def edges(self, state: "Encoding") -> np.ndarray:
         return state.edges()
+
+    def masks(self, state: "Encoding", setting: Setting) -> Segments:
+        """The instances of the runtime, scored by their stability."""
+        found = state.instances()
+        return Segments(found.labels, [record.score for record in found.records])
 
     def colors(self, state: "Encoding") -> np.ndarray | None:
         return state.color_image()

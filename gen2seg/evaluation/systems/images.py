@@ -1,12 +1,13 @@
 """What the systems share that work on the image as it is."""
 
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from gen2seg.evaluation.errors import EvaluationError
 
-from .interface import Points, Setting
+from .interface import Points, Proposals, Segments, Setting
 
 
 class ImageSystem:
@@ -14,6 +15,7 @@ class ImageSystem:
 
     settings: tuple[Setting, ...] = ()
     has_edges = False
+    mask_settings: tuple[Setting, ...] = ()
 
     def prepare(self, image: np.ndarray) -> Any:
         return image
@@ -32,5 +34,31 @@ class ImageSystem:
     def edges(self, state: Any) -> np.ndarray:
         raise EvaluationError(f"{type(self).__name__} finds no edges")
 
+    def masks(self, state: Any, setting: Setting) -> Proposals:
+        raise EvaluationError(f"{type(self).__name__} finds no masks without a click")
+
     def colors(self, state: Any) -> np.ndarray | None:
         return None
+
+
+class SegmentSystem(ImageSystem):
+    """Shared by the systems that cut the whole image into segments: a click gets the segment under it.
+
+    Nothing tells a good segment from a bad one, so that the larger counts as the better one.
+    """
+
+    def prepare(self, image: np.ndarray) -> Any:
+        # A setting's segments are found when it is first asked for.
+        return cache(partial(self.segment, image))
+
+    def segment(self, image: np.ndarray, setting: Setting) -> np.ndarray:
+        """int32 [H, W], every pixel in one segment; numbers from 0 on."""
+        raise NotImplementedError
+
+    def mask_at(self, state: Any, point: tuple[int, int], setting: Setting) -> np.ndarray:
+        segments = state(setting)
+        return segments == segments[point[1], point[0]]
+
+    def masks(self, state: Any, setting: Setting) -> Segments:
+        segments = state(setting)
+        return Segments(segments + 1, np.bincount(segments.ravel()).tolist())

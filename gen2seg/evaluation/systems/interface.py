@@ -1,6 +1,6 @@
 """What a system is to the evaluation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,6 +10,23 @@ Setting = float | None
 Points = list[tuple[int, int]]
 
 
+@dataclass(frozen=True)
+class Segments:
+    """Automatic masks that share no pixel.
+
+    Attributes:
+        labels: int [H, W]: 0 = none, k = the mask k.
+        scores: of the masks 1, 2 ..., in any unit; more is better.
+    """
+
+    labels: np.ndarray
+    scores: Sequence[float]
+
+
+# Automatic masks: Segments, or pairs of bool [H, W] and score, in any order.
+Proposals = Segments | Iterable[tuple[np.ndarray, float]]
+
+
 class System(Protocol):
     """Answers clicks on an image.
 
@@ -17,6 +34,8 @@ class System(Protocol):
         settings: the settings that `mask` may be asked for; None stands for the system's own default. Empty
             for a system that finds edges only.
         has_edges: whether `edges` may be called.
+        mask_settings: the settings that `masks` may be asked for, as `settings`; empty for a system that finds nothing
+            without a click.
     """
 
     @property
@@ -24,6 +43,9 @@ class System(Protocol):
 
     @property
     def has_edges(self) -> bool: ...
+
+    @property
+    def mask_settings(self) -> tuple[Setting, ...]: ...
 
     def prepare(self, image: np.ndarray) -> Any:
         """Do what is done once per image; `image` is uint8 [H, W, 3] RGB."""
@@ -38,6 +60,10 @@ class System(Protocol):
 
     def edges(self, state: Any) -> np.ndarray:
         """float32 [H, W] in [0, 1], thinned; only asked for where `has_edges`."""
+        ...
+
+    def masks(self, state: Any, setting: Setting) -> Proposals:
+        """What it finds without any click; only asked for at one of `mask_settings`."""
         ...
 
     def colors(self, state: Any) -> np.ndarray | None:

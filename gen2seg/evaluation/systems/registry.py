@@ -8,7 +8,15 @@ from gen2seg.evaluation.errors import EvaluationError
 
 from .bundles import BundleSystem
 from .interface import System, SystemSpec
-from .rivals import FelzenszwalbSystem, FloodFillSystem, GrabCutSystem, RgbSystem, SobelSystem, WatershedSystem
+from .rivals import (
+    FelzenszwalbSystem,
+    FloodFillSystem,
+    GrabCutSystem,
+    MeanShiftSystem,
+    RgbSystem,
+    SobelSystem,
+    WatershedSystem,
+)
 from .weights import SAM_HUB, absent, find_sam, is_sam, is_simpleclick
 
 # Bundles by name; None is the one that the package ships.
@@ -22,6 +30,7 @@ RIVALS: dict[str, Callable[[], System]] = {
     "floodfill": FloodFillSystem,
     "felzenszwalb": FelzenszwalbSystem,
     "watershed": WatershedSystem,
+    "meanshift": MeanShiftSystem,
     "grabcut": GrabCutSystem,
     "sobel": SobelSystem,
 }

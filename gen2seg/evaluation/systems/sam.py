@@ -41,6 +41,7 @@ class SamSystem:
 
     settings: tuple[Setting, ...] = (None,)
     has_edges = True
+    mask_settings: tuple[Setting, ...] = (None,)
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         """Open the folder.
@@ -109,12 +110,12 @@ class SamSystem:
                 state.logits[key] = self._click(state, points[:count], signs[:count], earlier)
         return self._enlarge(state, state.logits[(*points, *signs)])[0, 0].cpu().numpy() > 0
 
-    def masks(self, image: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    def masks(self, state: SamState, setting: Setting = None) -> list[tuple[np.ndarray, float]]:
         """Automatic masks: (bool [H, W], predicted IoU), best first, from a grid of GRID x GRID clicks.
 
         One crop, the whole picture; no removal of small holes and islands, which SAM leaves off by default.
         """
-        found = self._grid(self.prepare(image), GRID, filtered=True)
+        found = self._grid(state, GRID, filtered=True)
         return [(logits > 0, score) for logits, score in found]
 
     def edges(self, state: SamState) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from gen2seg.errors import MissingExtraError
 from gen2seg.evaluation.errors import EvaluationError
 
-from .interface import Points, Setting
+from .interface import Points, Proposals, Setting
 
 
 @dataclass
@@ -27,6 +27,7 @@ class SimpleClickSystem:
 
     settings: tuple[Setting, ...] = (None,)
     has_edges = False
+    mask_settings: tuple[Setting, ...] = ()
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         """Open the folder.
@@ -93,6 +94,9 @@ class SimpleClickSystem:
 
     def edges(self, state: ClickState) -> np.ndarray:
         raise EvaluationError("SimpleClick finds no edges")
+
+    def masks(self, state: ClickState, setting: Setting) -> Proposals:
+        raise EvaluationError("SimpleClick finds no masks without a click")
 
     def colors(self, state: ClickState) -> None:
         return None
