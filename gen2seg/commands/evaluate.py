@@ -26,6 +26,15 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     return bundles
 
 
+def _name_paths(
+    systems: tuple[str, ...] | None, bundles: dict[str, Path]
+) -> tuple[tuple[str, ...] | None, dict[str, Path]]:
+    """Names alone, and NAME=PATH among them beside the bundles."""
+    pairs = [name.partition("=") for name in systems or ()]
+    named = {name: Path(path).resolve() for name, equals, path in pairs if equals and path}
+    return systems and tuple(name for name, _, _ in pairs), {**bundles, **named}
+
+
 @click.command("evaluate")
 @click.option(
     "--data",
@@ -55,9 +64,9 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     metavar="NAMES",
     callback=_split,
     help="tiny, tiny-reference (its colours in mode reference), rgb, floodfill, felzenszwalb, watershed, "
-    "meanshift, grabcut, sobel, sam-b, sam-l, sam-h or the path of a "
-    "bundle or checkpoint; separated by commas. "
-    "Default: all of these but SAM, or the given bundles beside rgb and floodfill.",
+    "meanshift, grabcut, sobel; with weights of their own sd2, mae-h, mae-b, dino-b, sam-h, sam-l, sam-b, simpleclick; "
+    "or the path of a folder of weights, also as NAME=PATH; separated by commas. Default: tiny and those without "
+    "weights, or the given bundles beside rgb and floodfill.",
 )
 @click.option(
     "--bundle",
@@ -65,7 +74,7 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     metavar="NAME=PATH",
     multiple=True,
     callback=_named_path,
-    help="One more bundle, checkpoint, or folder of SAM (config.json, model.safetensors).",
+    help="One more folder of weights, of whatever kind: a bundle, a checkpoint, SAM, SimpleClick.",
 )
 @click.option("--sets", metavar="NAMES", callback=_split, help="Only these sets, separated by commas.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many images a set.")
@@ -106,6 +115,12 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     "--resume", is_flag=True, help="Take over what a run into the same folder, killed or not, has reached (cache/)."
 )
 @click.option("--sweep", is_flag=True, help="Bundles also try other colour distances (column NAME-best).")
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    help="Where checkpoints, SAM and SimpleClick run: cpu, cuda or cuda:1. Bundles choose by their backend.",
+)
 @click.option("--gallery", type=click.IntRange(0), default=4, show_default=True, help="Images a contact sheet.")
 @click.option(
     "--readme",
@@ -133,6 +148,7 @@ def command(
     engine: str,
     resume: bool,
     sweep: bool,
+    device: str,
     gallery: int,
     readme: Path | None,
     output: Path,
@@ -160,16 +176,17 @@ def command(
 
     if readme is not None:
         read_with_markers(readme)  # before hours of work
+    systems, bundles = _name_paths(systems, bundles)
     if table is None:
         if systems is None:
             systems = ("rgb", "floodfill") if bundles else (*BUNDLES, *RIVALS)
-        specs = get_systems(systems, bundles, sweep=sweep)
+        specs = get_systems(systems, bundles, sweep=sweep, device=device)
         clicks, masks = clicks or 9, not edges_only
         automatic = automatic if automatic is not None else not edges_only
     else:
         preset = PRESETS[table]
         sets = sets or choose_sets(preset, data)
-        specs = find_systems(systems or preset.systems, runs, bundles, sweep=sweep)
+        specs = find_systems(systems or preset.systems, runs, bundles, sweep=sweep, device=device)
         clicks, masks = clicks or preset.clicks, preset.masks and not edges_only
         distort = preset.distort if distort is None else distort
         automatic = automatic if automatic is not None else preset.automatic and not edges_only
@@ -215,6 +232,8 @@ def _as_typed(context: click.Context) -> str:
     for name in ("table", "systems", "sets", "limit", "max_instances", "clicks", "centre", "distort", "seed"):
         given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
         value = context.params[name]
+        if name == "systems" and value:
+            value = tuple(f"{one}=PATH" if path else one for one, _, path in (each.partition("=") for each in value))
         if given and value is not None:
             option = {"systems": "system"}.get(name, name).replace("_", "-")
             parts.append(f"--{option} {','.join(value) if isinstance(value, tuple) else value}")

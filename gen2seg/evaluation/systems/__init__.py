@@ -6,19 +6,22 @@ ground truth, so it favours whoever has settings: the rivals.
 """
 
 from .bundles import COLOR_DISTANCES, BundleSystem, ColorSystem
+from .devices import DeviceError, device_of
 from .interface import Points, Proposals, Segments, Setting, System, SystemSpec
-from .registry import BUNDLES, RIVALS, WEIGHTED, check_names, get_system, get_systems
+from .registry import BUNDLES, RIVALS, check_names, get_system, get_systems
 from .rivals import FelzenszwalbSystem, FloodFillSystem, GrabCutSystem, RgbSystem, SobelSystem, WatershedSystem
-from .weights import SAM_HUB, absent
+from .weights import NETWORKS, SAM_HUB, WEIGHTED, absent, kind_of
 
 __all__ = [
     "BUNDLES",
     "COLOR_DISTANCES",
+    "NETWORKS",
     "RIVALS",
     "SAM_HUB",
     "WEIGHTED",
     "BundleSystem",
     "ColorSystem",
+    "DeviceError",
     "FelzenszwalbSystem",
     "FloodFillSystem",
     "GrabCutSystem",
@@ -33,6 +36,8 @@ __all__ = [
     "WatershedSystem",
     "absent",
     "check_names",
+    "device_of",
     "get_system",
     "get_systems",
+    "kind_of",
 ]
