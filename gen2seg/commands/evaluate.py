@@ -1,6 +1,7 @@
 """`gen2seg evaluate`: accuracy of bundles and rivals on a folder of labelled sets."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -90,6 +91,19 @@ def _name_paths(
     help="Where in the largest missing part the next click lies: farthest from its outside, or by its centroid.",
 )
 @click.option(
+    "--next-click",
+    type=click.Choice(["missing", "error"]),
+    default="missing",
+    show_default=True,
+    help="missing: the paper's protocol, positive clicks alone. error: the next click lies in the largest part that is "
+    "wrong, and is negative where that is no part of the object.",
+)
+@click.option(
+    "--later-distance",
+    type=click.FloatRange(0, 442, min_open=True),
+    help="Colour distance at which bundles and checkpoints answer all clicks but the first. Default: as the first.",
+)
+@click.option(
     "--distort",
     metavar="NAMES",
     callback=_split,
@@ -140,6 +154,8 @@ def command(
     max_instances: int | None,
     clicks: int | None,
     centre: str,
+    next_click: str,
+    later_distance: float | None,
     distort: tuple[str, ...] | None,
     edges_only: bool,
     automatic: bool | None,
@@ -177,16 +193,17 @@ def command(
     if readme is not None:
         read_with_markers(readme)  # before hours of work
     systems, bundles = _name_paths(systems, bundles)
+    options: dict[str, Any] = {"sweep": sweep, "later": later_distance, "device": device}
     if table is None:
         if systems is None:
             systems = ("rgb", "floodfill") if bundles else (*BUNDLES, *RIVALS)
-        specs = get_systems(systems, bundles, sweep=sweep, device=device)
+        specs = get_systems(systems, bundles, **options)
         clicks, masks = clicks or 9, not edges_only
         automatic = automatic if automatic is not None else not edges_only
     else:
         preset = PRESETS[table]
         sets = sets or choose_sets(preset, data)
-        specs = find_systems(systems or preset.systems, runs, bundles, sweep=sweep, device=device)
+        specs = find_systems(systems or preset.systems, runs, bundles, **options)
         clicks, masks = clicks or preset.clicks, preset.masks and not edges_only
         distort = preset.distort if distort is None else distort
         automatic = automatic if automatic is not None else preset.automatic and not edges_only
@@ -204,6 +221,7 @@ def command(
         gallery if masks or automatic else 0,
         clicks,
         centre,
+        next_click,
         output.resolve() / "cache",
         resume,
         engine,
@@ -229,7 +247,19 @@ def command(
 def _as_typed(context: click.Context) -> str:
     """The command with the options that decide its figures; where the data lie is left to the reader."""
     parts = ['gen2seg evaluate --data "$GEN2SEG_DATA"']
-    for name in ("table", "systems", "sets", "limit", "max_instances", "clicks", "centre", "distort", "seed"):
+    for name in (
+        "table",
+        "systems",
+        "sets",
+        "limit",
+        "max_instances",
+        "clicks",
+        "centre",
+        "next_click",
+        "later_distance",
+        "distort",
+        "seed",
+    ):
         given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
         value = context.params[name]
         if name == "systems" and value:

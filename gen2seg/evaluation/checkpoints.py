@@ -51,19 +51,19 @@ class CheckpointSystem(ColorSystem):
     Everything around the network is the runtime's, so that the figures are those of a faithful export.
     """
 
-    def __init__(self, folder: Path, *, sweep: bool = False, device: str = "cpu") -> None:
+    def __init__(self, folder: Path, *, sweep: bool = False, later: float | None = None, device: str = "cpu") -> None:
         """Open the checkpoint.
 
         Args:
             folder: config.json and model.safetensors; for `sd2` unet/, vae/, scheduler/, text_encoder/, tokenizer/.
-            sweep: also try COLOR_DISTANCES.
+            sweep, later: see ColorSystem.
             device: where the network runs, as PyTorch names it.
         Raises:
             MissingExtraError: PyTorch, or a library that the backbone is made of, is not installed.
             CheckpointError: the checkpoint cannot be used.
             DeviceError: there is no such device.
         """
-        super().__init__(sweep)
+        super().__init__(sweep, later=later)
         self._device = device_of(device)
         try:
             self._opened = open_checkpoint(folder)
@@ -94,6 +94,7 @@ class CheckpointSystem(ColorSystem):
             "prompt": {"mode": own.prompt.mode, "distance": own.prompt.distance},
             "backend": "torch",
             "device": self._device,
+            **self.describe_later(),
         }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from gen2seg.evaluation.errors import EvaluationError
-from gen2seg.evaluation.systems import Points, Proposals, Setting, System, SystemSpec
+from gen2seg.evaluation.systems import Points, Proposals, Setting, Signs, System, SystemSpec
 
 
 def _contrast(picture: Image.Image, factor: float) -> Image.Image:
@@ -100,8 +100,15 @@ class DistortedSystem:
     def prepare(self, image: np.ndarray) -> Any:
         return self._system.prepare(distort(image, self._name))
 
-    def mask(self, state: Any, points: Points, setting: Setting, before: np.ndarray | None = None) -> np.ndarray:
-        return self._system.mask(state, points, setting, before)
+    def mask(
+        self,
+        state: Any,
+        points: Points,
+        setting: Setting,
+        before: np.ndarray | None = None,
+        labels: Signs = None,
+    ) -> np.ndarray:
+        return self._system.mask(state, points, setting, before, labels)
 
     def edges(self, state: Any) -> np.ndarray:
         return self._system.edges(state)

@@ -8,10 +8,10 @@ import numpy as np
 
 from gen2seg.evaluation.automatic import count_masks
 from gen2seg.evaluation.cache import Outcome
-from gen2seg.evaluation.clicks import Click, click_on
+from gen2seg.evaluation.clicks import Click, ClickRule, click_on
 from gen2seg.evaluation.edge_scores import count_edges
 from gen2seg.evaluation.gallery import GalleryRowBuilder, Painting
-from gen2seg.evaluation.systems import Points, Setting, System
+from gen2seg.evaluation.systems import Points, Setting, Signs, System
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,7 @@ def judge(
     settings: Sequence[Setting],
     image: np.ndarray,
     truth: Truth,
-    count: int,
-    center: str,
+    rule: ClickRule,
     gallery: GalleryRowBuilder | None,
 ) -> Outcome:
     """Let a system answer.
@@ -47,8 +46,7 @@ def judge(
         settings: the settings of its to be clicked at, S of them; automatic masks are taken at all of its own.
         image: uint8 [H, W, 3].
         truth: what it is compared with.
-        count: clicks on each instance.
-        center: where all but the first lie, a key of clicks.CENTERS.
+        rule: how often and where each instance is clicked.
         gallery: makes the tiles of an image that is shown; else None.
 
     Raises:
@@ -63,13 +61,13 @@ def judge(
         edges = count_edges(system.edges(state), truth.boundaries)
     colors = gallery.color_tile(system.colors(state)) if gallery else None
     paintings: list[Painting] = []
-    ious = np.zeros((len(settings), len(truth.clicks), count))
+    ious = np.zeros((len(settings), len(truth.clicks), rule.count))
     for row, setting in enumerate(settings):
         first_clicks: list[float] = []
 
-        def answer(points: Points, before: np.ndarray | None) -> np.ndarray:
+        def answer(points: Points, before: np.ndarray | None, labels: Signs) -> np.ndarray:
             start = time.perf_counter()
-            mask = system.mask(state, points, setting, before)  # noqa: B023 - never called after this round
+            mask = system.mask(state, points, setting, before, labels)  # noqa: B023 - never called after this round
             if before is None:
                 first_clicks.append(time.perf_counter() - start)  # noqa: B023
             return mask
@@ -77,7 +75,7 @@ def judge(
         if gallery:
             paintings.append(gallery.start_painting())
         for column, click in enumerate(truth.clicks):
-            ious[row, column], first = click_on(answer, truth.labels, click, count, center)
+            ious[row, column], first = click_on(answer, truth.labels, click, rule)
             if gallery:
                 paintings[-1].add(click, gallery.shrink_mask(first))
         if first_clicks:

@@ -18,6 +18,10 @@ from gen2seg_runtime.files import atomic_write
 BEGIN, END = "<!-- accuracy: begin -->", "<!-- accuracy: end -->"
 # Of the clicks: the whole curve is in evaluation.md and clicks.png.
 _SHOWN_CLICKS = (1, 2, 3, 5, 9)
+_CLICKS = {
+    "missing": "Several clicks on an instance, each where most is missing and none negative, so that what leaked stays",
+    "error": "Several clicks on an instance, each where most is wrong, negative ones where too much is taken",
+}
 
 
 def accuracy_section(report: Report, command: str) -> str:
@@ -34,8 +38,7 @@ def accuracy_section(report: Report, command: str) -> str:
         titles, lines = clicks_rows(report, intervals=False)
         kept = [line for line in lines if line[0] in _SHOWN_CLICKS]
         parts += [
-            "Several clicks on an instance, each where most is missing and none negative, so that what leaked stays; "
-            "mean over the sets, without COCO's small instances:",
+            _CLICKS[config.next_click] + "; mean over the sets, without COCO's small instances:",
             "",
         ]
         parts += [*to_table(titles, kept), ""]

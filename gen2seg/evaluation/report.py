@@ -74,6 +74,7 @@ def to_document(report: Report) -> dict[str, Any]:
             "max_instances": config.max_instances,
             "clicks_per_instance": config.clicks,
             "center": config.center,
+            "next_click": config.next_click,
             "masks_judged": config.masks,
             "automatic_masks": AUTOMATIC_PROTOCOL if config.automatic else None,
             "seed": config.seed,

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from gen2seg.evaluation.automatic import MaskCounts
 from gen2seg.evaluation.cache import Cache, outcome_key
-from gen2seg.evaluation.clicks import CENTERS, Click, choose_clicks, find_clicks
+from gen2seg.evaluation.clicks import Click, ClickRule, choose_clicks, find_clicks
 from gen2seg.evaluation.datasets import Sample, find_samples, read_boundaries, read_labels
 from gen2seg.evaluation.distortions import open_systems
 from gen2seg.evaluation.edge_scores import EdgeCounts
@@ -36,6 +36,7 @@ class EvaluationConfig:
         gallery: images a set in the contact sheet.
         clicks: clicks on every instance, one after the other.
         center: where all clicks but the first lie, a key of clicks.CENTERS.
+        next_click: what they lie in, one of clicks.NEXT_CLICKS.
         cache: folder that keeps the outcome of each image; None keeps nothing.
         resume: whether outcomes of earlier runs are taken from it.
         engine: a key of engines.ENGINES.
@@ -52,6 +53,7 @@ class EvaluationConfig:
     gallery: int = 4
     clicks: int = 1
     center: str = "distance"
+    next_click: str = "missing"
     cache: Path | None = None
     resume: bool = False
     engine: str = "processes"
@@ -63,10 +65,7 @@ class EvaluationConfig:
             raise EvaluationError(f"jobs must be at least 1, got {self.jobs}")
         if self.max_instances is not None and self.max_instances < 1:
             raise EvaluationError(f"max_instances must be at least 1, got {self.max_instances}")
-        if self.clicks < 1:
-            raise EvaluationError(f"clicks must be at least 1, got {self.clicks}")
-        if self.center not in CENTERS:
-            raise EvaluationError(f"unknown centre {self.center!r}; known: {', '.join(CENTERS)}")
+        ClickRule(self.clicks, self.center, self.next_click)
         if self.engine not in ENGINES:
             raise EvaluationError(f"unknown engine {self.engine!r}; known: {', '.join(ENGINES)}")
         if self.gallery < 0:
@@ -300,18 +299,18 @@ def judge_image(task: ImageTask, systems: Mapping[str, System]) -> ImageResult:
         settings = system.settings if task.rows is None else tuple(system.settings[row] for row in task.rows[name])
         waits = task.rows is None and _clicked_later(system.settings, distorted, config)
         count = 1 if distorted or waits else config.clicks
+        rule = ClickRule(count, config.center, config.next_click)
         known = outcome_key(
             {**description, "settings": settings, "mask_settings": system.mask_settings},
             [image, labels] if boundaries is None else [image, labels, boundaries],
             clicks,
-            count=count,
-            center=config.center,
+            **asdict(rule),
             shown=task.shown,
             automatic=instances is not None,
         )
         outcome = cache.load(known)
         if outcome is None:
-            outcome = judge(system, settings, image, truth, count, config.center, gallery)
+            outcome = judge(system, settings, image, truth, rule, gallery)
             cache.save(known, outcome)
         outcomes[name] = outcome
         if gallery:

@@ -34,10 +34,14 @@ _PLACES = {
 
 def clicks_protocol(config: EvaluationConfig) -> str:
     """What the table of several clicks shows."""
-    return (
-        "Each further click lies in the largest part (8-connected) of the instance that the answer lacks, at "
-        f"{_PLACES[config.center]}. Mean over the sets, without the small instances of COCO's."
-    )
+    if config.next_click == "error":
+        where = (
+            "Each further click lies in the largest 8-connected part of what is wrong in the answer, on the instance "
+            "or beside it (then it is a negative click)"
+        )
+    else:
+        where = "Each further click lies in the largest part (8-connected) of the instance that the answer lacks"
+    return f"{where}, at {_PLACES[config.center]}. Mean over the sets, without the small instances of COCO's."
 
 
 def to_markdown(report: Report) -> str:
@@ -172,6 +176,9 @@ def notes(report: Report) -> list[str]:
                     f"`{column}`: the best of {len(info.settings)} settings ({low:g} to {high:g}) for each "
                     "set, chosen with the ground truth."
                 )
+        later = info.description.get("later_distance")
+        if later is not None and report.evaluation.config.clicks > 1:
+            found.append(f"`{info.name}`: all clicks but the first at colour distance {later:g}.")
     for info in plain:
         if not info.learned:
             continue

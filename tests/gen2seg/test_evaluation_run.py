@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ class SameColor:
     def prepare(self, image):
         return image[..., 0]
 
-    def mask(self, state, points, setting, before=None):
+    def mask(self, state, points, setting, before=None, labels=None):
         x, y = points[-1]
         return (state == state[y, x]) & (setting is None)
 
@@ -50,7 +51,7 @@ class WrongShape(SameColor):
     settings = (None,)
     mask_settings = ()
 
-    def mask(self, state, points, setting, before=None):
+    def mask(self, state, points, setting, before=None, labels=None):
         return np.zeros((3, 3), bool)
 
 
@@ -135,6 +136,30 @@ def test_a_bundle_can_be_prompted_in_mode_reference(data_folder, color_bundle):
     assert systems["copy-reference"]["prompt"]["mode"] == "reference"
     with pytest.raises(EvaluationError, match="unknown system 'rgb-reference'"):
         get_system("rgb-reference")
+
+
+def test_negative_clicks_and_a_distance_for_later_ones(data_folder, color_bundle):
+    image = np.array(Image.open(data_folder / "disks/images/disks1.png"))
+    points, labels = [(20, 24), (60, 30), (22, 26), (84, 70)], (1, 1, 0, 1)
+    plain = get_system("copy", {"copy": color_bundle}).open()
+    state: Any = plain.prepare(image)
+    expected = state.mask(points, labels=labels)
+    step = [plain.mask(state, points[:count], None, None, labels[:count]) for count in (1, 2, 3, 4)]
+    assert np.array_equal(step[3], expected)
+    assert np.array_equal(plain.mask(state, points, None, None, labels), expected)  # not step by step
+    assert step[1].sum() > step[2].sum() > 0
+    flood = RIVALS["floodfill"]()
+    masks = [flood.mask(image, [point], 30.0) for point in points]
+    joined = (masks[0] | masks[1] | masks[3]) & ~masks[2]
+    assert np.array_equal(flood.mask(image, points, 30.0, None, labels), joined)
+    later = get_system("copy", {"copy": color_bundle}, later=2.0).open()
+    assert later.describe() == {**plain.describe(), "later_distance": 2.0}
+    assert np.array_equal(later.mask(state, points[:1], None), step[0])
+    small = [state.mask([point], mode="metric", distance=2.0) for point in points]
+    # Unions are made before the mask is enlarged, so outlines that touch may differ.
+    found = later.mask(state, points, None, None, labels)
+    assert np.mean(found != (step[0] | small[1] | small[3]) & ~small[2]) < 0.002
+    assert found.sum() < expected.sum() or not np.array_equal(found, expected)
 
 
 def test_edges_are_judged_where_there_are_some_beside_sobel(data_folder, color_bundle):
@@ -250,7 +275,9 @@ def test_felzenszwalb_without_scikit_image_names_the_extra(monkeypatch):
         systems_module.FelzenszwalbSystem()
 
 
-@pytest.mark.parametrize("options", [{"jobs": 0}, {"max_instances": 0}, {"gallery": -1}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"jobs": 0}, {"max_instances": 0}, {"gallery": -1}, {"clicks": 0}, {"next_click": "x"}], ids=str
+)
 def test_impossible_options_are_refused(tmp_path, options):
     with pytest.raises(EvaluationError):
         EvaluationConfig(tmp_path, **options)

@@ -7,7 +7,7 @@ ground truth, so it favours whoever has settings: the rivals.
 
 from .bundles import COLOR_DISTANCES, BundleSystem, ColorSystem
 from .devices import DeviceError, device_of
-from .interface import Points, Proposals, Segments, Setting, System, SystemSpec
+from .interface import Points, Proposals, Segments, Setting, Signs, System, SystemSpec
 from .registry import BUNDLES, RIVALS, check_names, get_system, get_systems
 from .rivals import FelzenszwalbSystem, FloodFillSystem, GrabCutSystem, RgbSystem, SobelSystem, WatershedSystem
 from .weights import NETWORKS, SAM_HUB, WEIGHTED, absent, kind_of
@@ -30,6 +30,7 @@ __all__ = [
     "RgbSystem",
     "Segments",
     "Setting",
+    "Signs",
     "SobelSystem",
     "System",
     "SystemSpec",

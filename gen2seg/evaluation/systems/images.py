@@ -7,7 +7,7 @@ import numpy as np
 
 from gen2seg.evaluation.errors import EvaluationError
 
-from .interface import Points, Proposals, Segments, Setting
+from .interface import Points, Proposals, Segments, Setting, Signs
 
 
 class ImageSystem:
@@ -20,12 +20,25 @@ class ImageSystem:
     def prepare(self, image: np.ndarray) -> Any:
         return image
 
-    def mask(self, state: Any, points: Points, setting: Setting, before: np.ndarray | None = None) -> np.ndarray:
-        """The union of the clicks' own masks."""
+    def mask(
+        self,
+        state: Any,
+        points: Points,
+        setting: Setting,
+        before: np.ndarray | None = None,
+        labels: Signs = None,
+    ) -> np.ndarray:
+        """The union of the positive clicks' own masks without the union of the negative ones'."""
         here = self.mask_at(state, points[-1], setting)
         if len(points) == 1:
             return here
-        return here | (self.mask(state, points[:-1], setting) if before is None else before)
+        if labels is None or all(labels):
+            return here | (self.mask(state, points[:-1], setting) if before is None else before)
+        gained, lost = np.zeros_like(here), np.zeros_like(here)
+        for point, label in zip(points, labels, strict=True):
+            part = gained if label else lost
+            part |= self.mask_at(state, point, setting)
+        return gained & ~lost
 
     def mask_at(self, state: Any, point: tuple[int, int], setting: Setting) -> np.ndarray:
         """bool [H, W] for one click."""

@@ -8,6 +8,8 @@ import numpy as np
 
 Setting = float | None
 Points = list[tuple[int, int]]
+# One a point: 1 = on the object, 0 = beside it. None where all are 1.
+Signs = tuple[int, ...] | None
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,18 @@ class System(Protocol):
         """Do what is done once per image; `image` is uint8 [H, W, 3] RGB."""
         ...
 
-    def mask(self, state: Any, points: Points, setting: Setting, before: np.ndarray | None = None) -> np.ndarray:
+    def mask(
+        self,
+        state: Any,
+        points: Points,
+        setting: Setting,
+        before: np.ndarray | None = None,
+        labels: Signs = None,
+    ) -> np.ndarray:
         """bool [H, W] for clicks on one object at `points`, each (x, y) in pixels.
 
         before: the system's own answer to all points but the last, where there are several.
+        labels: which of the points are on the object; the first one is.
         """
         ...
 

@@ -1,7 +1,7 @@
 """Systems by name."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -41,15 +41,22 @@ class Options:
 
     Attributes:
         sweep: those of colours also try COLOR_DISTANCES, which shows what another default distance would give.
+        later: colour distance at which those of colours answer all clicks but the first; None: as the first.
         device: where those run that PyTorch runs, see `device_of`.
     """
 
     sweep: bool = False
+    later: float | None = None
     device: str = "cpu"
 
 
 def get_system(
-    name: str, bundles: Mapping[str, Path] | None = None, *, sweep: bool = False, device: str = "cpu"
+    name: str,
+    bundles: Mapping[str, Path] | None = None,
+    *,
+    sweep: bool = False,
+    later: float | None = None,
+    device: str = "cpu",
 ) -> SystemSpec:
     """Look a system up: a name in `bundles`, BUNDLES, RIVALS or WEIGHTED, a bundle's name with REFERENCE_SUFFIX, or
     the path of a folder of weights: a bundle, a checkpoint, SAM, SimpleClick.
@@ -57,17 +64,17 @@ def get_system(
     Args:
         name: what to look up; a path's last part becomes the name in the report.
         bundles: more names for folders of weights; they win over the known ones.
-        sweep, device: see Options.
+        sweep, later, device: see Options.
 
     Returns:
         How to open it; of a name in WEIGHTED whose weights are not here, how they are had.
     Raises:
         EvaluationError: nothing has that name.
     """
-    options = Options(sweep, device)
+    options = Options(sweep, later, device)
     named = {**BUNDLES, **(bundles or {})}
     if name in named:
-        return _open_folder(name, named[name], options) or _bundle(name, named[name], sweep=sweep)
+        return _open_folder(name, named[name], options) or _bundle(name, named[name], options)
     if name in RIVALS:
         return SystemSpec(name, RIVALS[name])
     if name in WEIGHTED:
@@ -75,7 +82,7 @@ def get_system(
         return (folder and _open_folder(name, folder, options)) or absent(name)
     bare = name.removesuffix(REFERENCE_SUFFIX)
     if bare != name and bare in named:
-        return _bundle(name, named[bare], mode="reference")
+        return _bundle(name, named[bare], replace(options, sweep=False), "reference")
     path = Path(name).resolve()
     found = _open_folder(path.name, path, options)
     if found is None:
@@ -85,7 +92,12 @@ def get_system(
 
 
 def get_systems(
-    names: Sequence[str], bundles: Mapping[str, Path] | None = None, *, sweep: bool = False, device: str = "cpu"
+    names: Sequence[str],
+    bundles: Mapping[str, Path] | None = None,
+    *,
+    sweep: bool = False,
+    later: float | None = None,
+    device: str = "cpu",
 ) -> list[SystemSpec]:
     """`get_system` for several names; those of `bundles` that are not listed follow at the end.
 
@@ -94,7 +106,7 @@ def get_systems(
     """
     bundles = bundles or {}
     wanted = [*names, *(name for name in bundles if name not in names)]
-    return check_names([get_system(name, bundles, sweep=sweep, device=device) for name in wanted])
+    return check_names([get_system(name, bundles, sweep=sweep, later=later, device=device) for name in wanted])
 
 
 def check_names(specs: list[SystemSpec]) -> list[SystemSpec]:
@@ -117,7 +129,7 @@ def _open_folder(name: str, path: Path | None, options: Options) -> SystemSpec |
     """What a folder of weights is opened by; None if it is no such folder."""
     kind = "bundle" if path is None else kind_of(path)
     if path is None or kind == "bundle":
-        return _bundle(name, path, sweep=options.sweep)
+        return _bundle(name, path, options)
     if kind is None:
         return None
     return SystemSpec(name, partial(_open_weights, kind, path, options), learned=True)
@@ -134,8 +146,9 @@ def _open_weights(kind: str, path: Path, options: Options) -> System:
         return SimpleClickSystem(path, options.device)
     from gen2seg.evaluation.checkpoints import CheckpointSystem
 
-    return CheckpointSystem(path, sweep=options.sweep, device=options.device)
+    return CheckpointSystem(path, sweep=options.sweep, later=options.later, device=options.device)
 
 
-def _bundle(name: str, path: Path | None, *, sweep: bool = False, mode: str | None = None) -> SystemSpec:
-    return SystemSpec(name, partial(BundleSystem, path, sweep=sweep, mode=mode), learned=True)
+def _bundle(name: str, path: Path | None, options: Options, mode: str | None = None) -> SystemSpec:
+    opener = partial(BundleSystem, path, sweep=options.sweep, mode=mode, later=options.later)
+    return SystemSpec(name, opener, learned=True)

@@ -10,7 +10,7 @@ from gen2seg.evaluation.errors import EvaluationError
 
 from .bundles import COLOR_DISTANCES
 from .images import ImageSystem, SegmentSystem
-from .interface import Points, Setting
+from .interface import Points, Setting, Signs
 
 # Largest difference to the clicked colour, in every channel, that the flood fill crosses.
 FLOOD_TOLERANCES = (4.0, 6.0, 8.0, 10.0, 13.0, 16.0, 20.0, 25.0, 32.0, 40.0, 50.0, 65.0)
@@ -161,10 +161,12 @@ def _join(colors: np.ndarray, distance: float) -> np.ndarray:
 
 
 class GrabCutSystem(ImageSystem):
-    """GrabCut (Rother et al. 2004) seeded by discs around all clicks, which are sure foreground.
+    """GrabCut (Rother et al. 2004) seeded by discs around all clicks, which are sure foreground, or sure
+    background where a click is negative.
 
-    A square around the clicks, its half side the setting's share of the longer image side, is perhaps foreground;
-    all beyond is background. Works on the picture reduced to at most GRABCUT_SIDE pixels, which bounds the time.
+    A square around the positive clicks, its half side the setting's share of the longer image side, is perhaps
+    foreground; all beyond is background. Works on the picture reduced to at most GRABCUT_SIDE pixels, which bounds the
+    time.
     """
 
     settings = GRABCUT_REACHES
@@ -174,7 +176,14 @@ class GrabCutSystem(ImageSystem):
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         return cv2.resize(image, size, interpolation=cv2.INTER_AREA), image.shape[:2]
 
-    def mask(self, state: Any, points: Points, setting: Setting, before: np.ndarray | None = None) -> np.ndarray:
+    def mask(
+        self,
+        state: Any,
+        points: Points,
+        setting: Setting,
+        before: np.ndarray | None = None,
+        labels: Signs = None,
+    ) -> np.ndarray:
         if setting is None:
             raise EvaluationError("the system grabcut has no default reach; name one")
         image, (height, width) = state
@@ -182,11 +191,14 @@ class GrabCutSystem(ImageSystem):
         seeds = np.full((rows, columns), cv2.GC_BGD, np.uint8)
         reach = max(2, round(setting * max(rows, columns)))
         centers = [(int(x * columns / width), int(y * rows / height)) for x, y in points]
-        for x, y in centers:
+        signs = labels or (1,) * len(points)
+        for (x, y), sign in zip(centers, signs, strict=True):
+            if not sign:
+                continue
             part = seeds[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
             part[...] = cv2.GC_PR_FGD
-        for center in centers:
-            cv2.circle(seeds, center, max(1, reach // 8), cv2.GC_FGD, -1)
+        for center, sign in zip(centers, signs, strict=True):
+            cv2.circle(seeds, center, max(1, reach // 8), cv2.GC_FGD if sign else cv2.GC_BGD, -1)
         # A square over the whole picture leaves no background to learn from: everything is the object.
         if (seeds == cv2.GC_BGD).any():
             cv2.setRNGSeed(0)  # its k-means draws first centres

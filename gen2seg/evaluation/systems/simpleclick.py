@@ -10,7 +10,7 @@ from gen2seg.errors import MissingExtraError
 from gen2seg.evaluation.errors import EvaluationError
 
 from .devices import device_of
-from .interface import Points, Proposals, Setting
+from .interface import Points, Proposals, Setting, Signs
 from .weights import file_digest
 
 
@@ -64,7 +64,7 @@ class SimpleClickSystem:
         points: Points,
         setting: Setting = None,
         before: np.ndarray | None = None,
-        labels: tuple[int, ...] | None = None,
+        labels: Signs = None,
     ) -> np.ndarray:
         """bool [H, W] for clicks; `labels` 1 positive, 0 negative, all positive by default."""
         import torch
