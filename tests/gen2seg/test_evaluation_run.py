@@ -140,7 +140,7 @@ def test_a_bundle_can_be_prompted_in_mode_reference(data_folder, color_bundle):
 
 def test_negative_clicks_and_a_distance_for_later_ones(data_folder, color_bundle):
     image = np.array(Image.open(data_folder / "disks/images/disks1.png"))
-    points, labels = [(20, 24), (60, 30), (22, 26), (84, 70)], (1, 1, 0, 1)
+    points, labels = [(20, 24), (60, 30), (22, 26), (100, 5)], (1, 1, 0, 1)  # the last on noise
     plain = get_system("copy", {"copy": color_bundle}).open()
     state: Any = plain.prepare(image)
     expected = state.mask(points, labels=labels)
@@ -159,7 +159,7 @@ def test_negative_clicks_and_a_distance_for_later_ones(data_folder, color_bundle
     # Unions are made before the mask is enlarged, so outlines that touch may differ.
     found = later.mask(state, points, None, None, labels)
     assert np.mean(found != (step[0] | small[1] | small[3]) & ~small[2]) < 0.002
-    assert found.sum() < expected.sum() or not np.array_equal(found, expected)
+    assert found.sum() < expected.sum() / 2
 
 
 def test_edges_are_judged_where_there_are_some_beside_sobel(data_folder, color_bundle):
