@@ -188,10 +188,12 @@ def command(
     from gen2seg.evaluation.readme import accuracy_section, read_with_markers, write_section
     from gen2seg.evaluation.report import summarize, to_document, to_markdown, write_report
     from gen2seg.evaluation.run import EvaluationConfig, evaluate
-    from gen2seg.evaluation.systems import BUNDLES, RIVALS, get_systems
+    from gen2seg.evaluation.systems import BUNDLES, RIVALS, device_of, get_systems
 
     if readme is not None:
         read_with_markers(readme)  # before hours of work
+    if device != "cpu":
+        device_of(device)  # also where nothing asked for would run there
     systems, bundles = _name_paths(systems, bundles)
     options: dict[str, Any] = {"sweep": sweep, "later": later_distance, "device": device}
     if table is None:

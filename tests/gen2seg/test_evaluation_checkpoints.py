@@ -172,3 +172,10 @@ def test_a_network_without_weights_says_how_they_are_had(tmp_path, monkeypatch):
 def test_a_device_that_is_not_there_is_named(checkpoint, device):
     with pytest.raises(DeviceError, match=device):
         get_system(str(checkpoint), device=device).open()
+
+
+def test_the_command_names_a_device_that_is_not_there(run_cli, data_folder, tmp_path):
+    done = run_cli("evaluate", "--data", data_folder, "--system", "rgb", "--device", "cuda:99", "-o", tmp_path / "out")
+    assert done.returncode == 2
+    assert "device 'cuda:99' is not there: PyTorch" in done.stderr
+    assert not (tmp_path / "out").exists()
