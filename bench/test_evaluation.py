@@ -34,14 +34,14 @@ def _time(benchmark, config: EvaluationConfig, systems: list[str]):
 def test_edges_of_bsds500(benchmark, pytestconfig) -> None:
     benchmark.group = "edges of BSDS500 images against all annotators: tiny and sobel"
     limit = None if pytestconfig.getoption("--full") else 6
-    config = EvaluationConfig(Path(DATA), ("bsds500",), limit, jobs=JOBS, gallery=0, masks=False)
+    config = EvaluationConfig(Path(DATA), ("bsds500",), limit, jobs=JOBS, gallery=0, masks=False, automatic=False)
     _time(benchmark, config, ["tiny", "sobel"])
 
 
 def test_nine_clicks(benchmark, pytestconfig) -> None:
     benchmark.group = "nine clicks on every instance of BSDS500 images: tiny"
     limit = None if pytestconfig.getoption("--full") else 6
-    config = EvaluationConfig(Path(DATA), ("bsds500",), limit, jobs=JOBS, gallery=0, clicks=9)
+    config = EvaluationConfig(Path(DATA), ("bsds500",), limit, jobs=JOBS, gallery=0, clicks=9, automatic=False)
     _time(benchmark, config, ["tiny"])
 
 

@@ -1,6 +1,7 @@
 """`gen2seg evaluate`: accuracy of bundles and rivals on a folder of labelled sets."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -26,6 +27,15 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     return bundles
 
 
+def _name_paths(
+    systems: tuple[str, ...] | None, bundles: dict[str, Path]
+) -> tuple[tuple[str, ...] | None, dict[str, Path]]:
+    """Names alone, and NAME=PATH among them beside the bundles."""
+    pairs = [name.partition("=") for name in systems or ()]
+    named = {name: Path(path).resolve() for name, equals, path in pairs if equals and path}
+    return systems and tuple(name for name, _, _ in pairs), {**bundles, **named}
+
+
 @click.command("evaluate")
 @click.option(
     "--data",
@@ -37,8 +47,9 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
 )
 @click.option(
     "--table",
-    type=click.Choice(["1", "2", "3", "4", "5", "6", "7", "figure-6"]),
-    help="One table or figure of the paper: its protocol, sets and rows, where other options do not say otherwise. "
+    type=click.Choice(["1", "2", "3", "4", "5", "6", "7", "figure-6", "automatic"]),
+    help="One table or figure of the paper, or masks without a click: its protocol, sets and rows, where other options "
+    "do not say otherwise. "
     "Rows are looked for in --runs; those without weights are listed as not run. Default: all of the systems' figures.",
 )
 @click.option(
@@ -54,9 +65,9 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     metavar="NAMES",
     callback=_split,
     help="tiny, tiny-reference (its colours in mode reference), rgb, floodfill, felzenszwalb, watershed, "
-    "grabcut, sobel, sam-b, sam-l, sam-h or the path of a "
-    "bundle or checkpoint; separated by commas. "
-    "Default: all of these but SAM, or the given bundles beside rgb and floodfill.",
+    "meanshift, grabcut, sobel; with weights of their own sd2, mae-h, mae-b, dino-b, sam-h, sam-l, sam-b, simpleclick; "
+    "or the path of a folder of weights, also as NAME=PATH; separated by commas. Default: tiny and those without "
+    "weights, or the given bundles beside rgb and floodfill.",
 )
 @click.option(
     "--bundle",
@@ -64,7 +75,7 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     metavar="NAME=PATH",
     multiple=True,
     callback=_named_path,
-    help="One more bundle, checkpoint, or folder of SAM (config.json, model.safetensors).",
+    help="One more folder of weights, of whatever kind: a bundle, a checkpoint, SAM, SimpleClick.",
 )
 @click.option("--sets", metavar="NAMES", callback=_split, help="Only these sets, separated by commas.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many images a set.")
@@ -80,6 +91,19 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     help="Where in the largest missing part the next click lies: farthest from its outside, or by its centroid.",
 )
 @click.option(
+    "--next-click",
+    type=click.Choice(["missing", "error"]),
+    default="missing",
+    show_default=True,
+    help="missing: the paper's protocol, positive clicks alone. error: the next click lies in the largest part that is "
+    "wrong, and is negative where that is no part of the object.",
+)
+@click.option(
+    "--later-distance",
+    type=click.FloatRange(0, 442, min_open=True),
+    help="Colour distance at which bundles and checkpoints answer all clicks but the first. Default: as the first.",
+)
+@click.option(
     "--distort",
     metavar="NAMES",
     callback=_split,
@@ -87,6 +111,11 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     "hue+0.3, hue-0.3; or none; separated by commas. Default: the table's, or all, for systems with learned weights.",
 )
 @click.option("--edges-only", is_flag=True, help="No clicks: edges alone.")
+@click.option(
+    "--automatic/--no-automatic",
+    default=None,
+    help="Masks without a click too, of the systems that find some. Default: the table's, or yes.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of clicks and the bootstrap.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
 @click.option(
@@ -100,6 +129,12 @@ def _named_path(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     "--resume", is_flag=True, help="Take over what a run into the same folder, killed or not, has reached (cache/)."
 )
 @click.option("--sweep", is_flag=True, help="Bundles also try other colour distances (column NAME-best).")
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    help="Where checkpoints, SAM and SimpleClick run: cpu, cuda or cuda:1. Bundles choose by their backend.",
+)
 @click.option("--gallery", type=click.IntRange(0), default=4, show_default=True, help="Images a contact sheet.")
 @click.option(
     "--readme",
@@ -119,13 +154,17 @@ def command(
     max_instances: int | None,
     clicks: int | None,
     centre: str,
+    next_click: str,
+    later_distance: float | None,
     distort: tuple[str, ...] | None,
     edges_only: bool,
+    automatic: bool | None,
     seed: int,
     jobs: int,
     engine: str,
     resume: bool,
     sweep: bool,
+    device: str,
     gallery: int,
     readme: Path | None,
     output: Path,
@@ -134,7 +173,8 @@ def command(
     """Accuracy on a folder of labelled sets, by the paper's protocols.
 
     A click at each instance's centre and up to eight more where something is missing, mean IoU over instances; the
-    first click on distorted pictures; ODS, OIS and AP of edges on sets that have some, beside Sobel on the image.
+    first click on distorted pictures; masks without a click; ODS, OIS and AP of edges on sets that have some, beside
+    Sobel on the image.
     Rivals get their best setting of each set. Writes evaluation.json, evaluation.md, charts and contact sheets.
 
     \b
@@ -148,21 +188,27 @@ def command(
     from gen2seg.evaluation.readme import accuracy_section, read_with_markers, write_section
     from gen2seg.evaluation.report import summarize, to_document, to_markdown, write_report
     from gen2seg.evaluation.run import EvaluationConfig, evaluate
-    from gen2seg.evaluation.systems import BUNDLES, RIVALS, get_systems
+    from gen2seg.evaluation.systems import BUNDLES, RIVALS, device_of, get_systems
 
     if readme is not None:
         read_with_markers(readme)  # before hours of work
+    if device != "cpu":
+        device_of(device)  # also where nothing asked for would run there
+    systems, bundles = _name_paths(systems, bundles)
+    options: dict[str, Any] = {"sweep": sweep, "later": later_distance, "device": device}
     if table is None:
         if systems is None:
             systems = ("rgb", "floodfill") if bundles else (*BUNDLES, *RIVALS)
-        specs = get_systems(systems, bundles, sweep=sweep)
+        specs = get_systems(systems, bundles, **options)
         clicks, masks = clicks or 9, not edges_only
+        automatic = automatic if automatic is not None else not edges_only
     else:
         preset = PRESETS[table]
         sets = sets or choose_sets(preset, data)
-        specs = find_systems(systems or preset.systems, runs, bundles, sweep=sweep)
+        specs = find_systems(systems or preset.systems, runs, bundles, **options)
         clicks, masks = clicks or preset.clicks, preset.masks and not edges_only
         distort = preset.distort if distort is None else distort
+        automatic = automatic if automatic is not None else preset.automatic and not edges_only
     learned = [spec for spec in specs if spec.learned]
     distorted = learned if distort is None else specs
     names = ("all",) if distort is None else tuple(name for name in distort if name != "none")
@@ -174,13 +220,15 @@ def command(
         max_instances,
         jobs,
         seed,
-        gallery if masks else 0,
+        gallery if masks or automatic else 0,
         clicks,
         centre,
+        next_click,
         output.resolve() / "cache",
         resume,
         engine,
         masks,
+        automatic,
     )
     with open_progress() as progress:
         bar = progress.add_task("evaluate", total=None)
@@ -201,12 +249,28 @@ def command(
 def _as_typed(context: click.Context) -> str:
     """The command with the options that decide its figures; where the data lie is left to the reader."""
     parts = ['gen2seg evaluate --data "$GEN2SEG_DATA"']
-    for name in ("table", "systems", "sets", "limit", "max_instances", "clicks", "centre", "distort", "seed"):
+    for name in (
+        "table",
+        "systems",
+        "sets",
+        "limit",
+        "max_instances",
+        "clicks",
+        "centre",
+        "next_click",
+        "later_distance",
+        "distort",
+        "seed",
+    ):
         given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
         value = context.params[name]
+        if name == "systems" and value:
+            value = tuple(f"{one}=PATH" if path else one for one, _, path in (each.partition("=") for each in value))
         if given and value is not None:
             option = {"systems": "system"}.get(name, name).replace("_", "-")
             parts.append(f"--{option} {','.join(value) if isinstance(value, tuple) else value}")
     parts += [f"--bundle {name}=PATH" for name in context.params["bundles"]]
     parts += [f"--{name.replace('_', '-')}" for name in ("edges_only", "sweep") if context.params[name]]
+    if context.params["automatic"] is not None:
+        parts.append("--automatic" if context.params["automatic"] else "--no-automatic")
     return " ".join(parts)

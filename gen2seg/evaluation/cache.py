@@ -15,13 +15,14 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from gen2seg.evaluation.automatic import MaskCounts
 from gen2seg.evaluation.clicks import Click
 from gen2seg.evaluation.edge_scores import EdgeCounts
 from gen2seg.folders import make_folder
 from gen2seg_runtime.files import atomic_write
 
 # To be raised with every change of what a click, a score or an edge count is.
-PROTOCOL = 3
+PROTOCOL = 4
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Outcome:
         edges: counts, or None where no edges were judged.
         colors: uint8 [h, w, 3], tile for the contact sheet; None where not shown, or the system has none.
         masks: int32 [S, h, w], tiles, see gallery.GalleryRow; None where not shown.
+        automatic: counts at each of the system's M mask settings; empty where none were judged.
+        found: int32 [M, h, w], their tiles; None where not shown.
     """
 
     ious: np.ndarray
@@ -42,6 +45,8 @@ class Outcome:
     edges: EdgeCounts | None = None
     colors: np.ndarray | None = None
     masks: np.ndarray | None = None
+    automatic: tuple[MaskCounts, ...] = ()
+    found: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,12 @@ class Cache:
                 if not self.reads and (not self.run or str(parts["run"]) != self.run):
                     return None
                 edges = EdgeCounts(*parts["edges"]) if "edges" in parts else None
-                return Outcome(parts["ious"], parts["seconds"], edges, parts.get("colors"), parts.get("masks"))
+                automatic = ()
+                if "automatic_found" in parts:
+                    columns = [parts[f"automatic_{name}"] for name in ("found", "best", "masks")]
+                    automatic = tuple(MaskCounts(f, b, int(m)) for f, b, m in zip(*columns, strict=True))
+                colors, masks, found = (parts.get(name) for name in ("colors", "masks", "found"))
+                return Outcome(parts["ious"], parts["seconds"], edges, colors, masks, automatic, found)
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
             return None
 
@@ -85,7 +95,12 @@ class Cache:
             "seconds": outcome.seconds,
             "colors": outcome.colors,
             "masks": outcome.masks,
+            "found": outcome.found,
         }
+        if outcome.automatic:
+            parts["automatic_found"] = np.stack([counts.found for counts in outcome.automatic])
+            parts["automatic_best"] = np.stack([counts.best for counts in outcome.automatic])
+            parts["automatic_masks"] = np.array([counts.masks for counts in outcome.automatic])
         if outcome.edges is not None:
             e = outcome.edges
             parts["edges"] = np.stack([e.predicted, e.correct, e.found, e.annotated])

@@ -1,7 +1,8 @@
 """Where the evaluation clicks.
 
 The first click: the pixel of an instance that is farthest from the instance's boundary. Each next one lies in the
-largest connected part of the instance that no click has brought yet (gen2seg, arXiv 2505.15263, Figure 6).
+largest connected part of the instance that no click has brought yet (gen2seg, arXiv 2505.15263, Figure 6); or, where
+negative clicks are allowed, in the largest part that is wrong.
 """
 
 import hashlib
@@ -89,40 +90,107 @@ def find_centroid(region: np.ndarray) -> tuple[int, int]:
 # Where in a missing part the next click lies; ours, and the other reading of "centre".
 CENTERS: dict[str, Callable[[np.ndarray], tuple[int, int]]] = {"distance": find_center, "centroid": find_centroid}
 
-# (points so far, the answer to all but the last) -> bool [H, W]
-Answer = Callable[[list[tuple[int, int]], np.ndarray | None], np.ndarray]
+# What all clicks but the first lie in: what the answer lacks of the instance, as the paper has it; or what is wrong in
+# it, so that a click on what the answer takes too much is a negative one.
+NEXT_CLICKS = ("missing", "error")
+
+
+@dataclass(frozen=True)
+class ClickRule:
+    """How an instance is clicked.
+
+    Attributes:
+        count: how many clicks at most.
+        center: where in a part all clicks but the first lie, a key of CENTERS.
+        next_click: of what it is a part, one of NEXT_CLICKS.
+
+    Raises:
+        EvaluationError: a value that is none of these.
+    """
+
+    count: int = 1
+    center: str = "distance"
+    next_click: str = "missing"
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise EvaluationError(f"clicks must be at least 1, got {self.count}")
+        if self.center not in CENTERS:
+            raise EvaluationError(f"unknown centre {self.center!r}; known: {', '.join(CENTERS)}")
+        if self.next_click not in NEXT_CLICKS:
+            raise EvaluationError(f"unknown next click {self.next_click!r}; known: {', '.join(NEXT_CLICKS)}")
+
+
+# (points so far, the answer to all but the last, which of them are on the object; None: all) -> bool [H, W]
+Answer = Callable[[list[tuple[int, int]], np.ndarray | None, tuple[int, ...] | None], np.ndarray]
 
 
 def click_on(
-    answer: Answer, labels: np.ndarray, click: Click, count: int = 1, center: str = "distance"
+    answer: Answer, labels: np.ndarray, click: Click, rule: ClickRule = ClickRule()
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Click up to `count` times on one instance.
+    """Click up to `rule.count` times on one instance.
 
-    Once nothing of the instance is missing nothing more is clicked, and the score stays; only positive clicks are made.
+    Once nothing of the instance is missing (or nothing is wrong, by the rule) nothing more is clicked, and the score
+    stays.
 
     Args:
         answer: the system.
         labels: int [H, W].
         click: the first click.
-        count: how many clicks at most.
-        center: a key of CENTERS, for all clicks but the first.
+        rule: how often and where.
     Returns:
-        IoU after 1, 2 ... `count` clicks, float64 [count], and the mask of the first click.
+        IoU after 1, 2 ... `rule.count` clicks, float64 [count], and the mask of the first click.
     """
-    x0, y0, x1, y1 = click.box
-    instance = labels[y0:y1, x0:x1] == click.instance
-    points = [(click.x, click.y)]
-    first = mask = answer(points, None)
-    scores = np.full(count, mask_iou(mask, labels, click))
-    for index in range(1, count):
-        missing = instance & ~mask[y0:y1, x0:x1]
-        if not missing.any():
+    points, signs = [(click.x, click.y)], (1,)
+    first = mask = answer(points, None, None)
+    scores = np.full(rule.count, mask_iou(mask, labels, click))
+    for index in range(1, rule.count):
+        if rule.next_click == "error":
+            found = find_error(mask, labels == click.instance, rule.center)
+        else:
+            found = _find_missing(mask, labels, click, rule.center)
+        if found is None:
             break
-        x, y = find_next(missing, center)
-        points.append((x0 + x, y0 + y))
-        mask = answer(points, mask)
+        points.append(found[0])
+        signs = (*signs, found[1])
+        mask = answer(points, mask, None if all(signs) else signs)
         scores[index:] = mask_iou(mask, labels, click)
     return scores, first
+
+
+def _find_missing(
+    mask: np.ndarray, labels: np.ndarray, click: Click, center: str
+) -> tuple[tuple[int, int], int] | None:
+    x0, y0, x1, y1 = click.box
+    missing = (labels[y0:y1, x0:x1] == click.instance) & ~mask[y0:y1, x0:x1]
+    if not missing.any():
+        return None
+    x, y = find_next(missing, center)
+    return (x0 + x, y0 + y), 1
+
+
+def find_error(mask: np.ndarray, instance: np.ndarray, center: str) -> tuple[tuple[int, int], int] | None:
+    """The next click (x, y) and its label where clicks may be negative: in the largest 8-connected part of what is
+    missing (label 1) or taken too much (label 0), at the place that `center` names; among equals what is missing wins.
+
+    As in RITM's evaluation (Sofiiuk et al., arXiv 2102.06583), which weighs the largest distance to the outside; here
+    it is the area, as for the missing parts of the paper's protocol.
+
+    Args:
+        mask, instance: bool [H, W].
+    Returns:
+        None where both are equal.
+    """
+    missing, extra = instance & ~mask, mask & ~instance
+    areas = [_largest_area(part) for part in (missing, extra)]
+    if not any(areas):
+        return None
+    return (find_next(missing, center), 1) if areas[0] >= areas[1] else (find_next(extra, center), 0)
+
+
+def _largest_area(region: np.ndarray) -> int:
+    stats = cv2.connectedComponentsWithStats(region.astype(np.uint8), connectivity=8)[2]
+    return int(stats[1:, cv2.CC_STAT_AREA].max(initial=0))
 
 
 def find_clicks(labels: np.ndarray) -> list[Click]:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from gen2seg.evaluation.errors import EvaluationError
-from gen2seg.evaluation.systems import Points, Setting, System, SystemSpec
+from gen2seg.evaluation.systems import Points, Proposals, Setting, Signs, System, SystemSpec
 
 
 def _contrast(picture: Image.Image, factor: float) -> Image.Image:
@@ -85,9 +85,10 @@ def open_systems(specs: Sequence[SystemSpec]) -> dict[str, System]:
 
 
 class DistortedSystem:
-    """Answers clicks on a picture that was distorted before; edges are not asked for."""
+    """Answers clicks on a picture that was distorted before; edges and automatic masks are not judged so."""
 
     has_edges = False
+    mask_settings: tuple[Setting, ...] = ()
 
     def __init__(self, system: System, of: str, distortion: str) -> None:
         self._system, self._of, self._name = system, of, distortion
@@ -99,11 +100,21 @@ class DistortedSystem:
     def prepare(self, image: np.ndarray) -> Any:
         return self._system.prepare(distort(image, self._name))
 
-    def mask(self, state: Any, points: Points, setting: Setting, before: np.ndarray | None = None) -> np.ndarray:
-        return self._system.mask(state, points, setting, before)
+    def mask(
+        self,
+        state: Any,
+        points: Points,
+        setting: Setting,
+        before: np.ndarray | None = None,
+        labels: Signs = None,
+    ) -> np.ndarray:
+        return self._system.mask(state, points, setting, before, labels)
 
     def edges(self, state: Any) -> np.ndarray:
         return self._system.edges(state)
+
+    def masks(self, state: Any, setting: Setting) -> Proposals:
+        return self._system.masks(state, setting)
 
     def colors(self, state: Any) -> np.ndarray | None:
         return self._system.colors(state)

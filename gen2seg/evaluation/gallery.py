@@ -1,15 +1,18 @@
 """Contact sheets of an evaluation: picture, colours, ground truth and every system's masks, to look at."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
 
 from gen2seg.contact_sheet import TILE, draw_clicks, fit_tile, make_sheet
+from gen2seg.evaluation.automatic import best_first
 from gen2seg.evaluation.clicks import Click
-from gen2seg.evaluation.systems import Setting
+from gen2seg.evaluation.systems import Proposals, Segments, Setting
 from gen2seg_runtime.formats import overlay
+
+SHOWN_MASKS = 100  # automatic masks in a tile, the best ones
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class GalleryRow:
         truth: int32 [h, w], the clicked instances.
         colors: by system, uint8 [h, w, 3]; only systems that work on colours of their own.
         masks: by system and setting, int32 [h, w]: the label of the click whose mask covers a pixel.
+        instances: int32 [h, w], all instances.
+        found: by system and setting, int32 [h, w]: the number of the automatic mask that covers a pixel.
     """
 
     id: str
@@ -31,6 +36,8 @@ class GalleryRow:
     truth: np.ndarray
     colors: dict[str, np.ndarray]
     masks: dict[tuple[str, Setting], np.ndarray]
+    instances: np.ndarray
+    found: dict[tuple[str, Setting], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -55,12 +62,14 @@ class GalleryRowBuilder:
         columns = ((np.arange(width) + 0.5) * image.shape[1] / width).astype(int)
         self._picked = np.ix_(rows, columns)
         clicked = [click.instance for click in clicks]
-        small = labels[self._picked]
-        self._truth = np.where(np.isin(small, clicked), small, 0).astype(np.int32)
+        small = labels[self._picked].astype(np.int32)
+        self._instances = small
+        self._truth = np.where(np.isin(small, clicked), small, 0)
         scale = width / image.shape[1]
         self._image = draw_clicks(self._plain, [(c.x * scale, c.y * scale) for c in clicks])
         self._colors: dict[str, np.ndarray] = {}
         self._masks: dict[tuple[str, Setting], np.ndarray] = {}
+        self._found: dict[tuple[str, Setting], np.ndarray] = {}
 
     def color_tile(self, colors: np.ndarray | None) -> np.ndarray | None:
         """A system's colours uint8 [H, W, 3] at tile size."""
@@ -83,8 +92,31 @@ class GalleryRowBuilder:
         if masks is not None:
             self._masks.update({(name, setting): mask for setting, mask in zip(settings, masks, strict=True)})
 
+    def watch(self, proposals: Proposals) -> tuple[Proposals, "FoundTile"]:
+        """Automatic masks as they are, and the tile that has seen them once they were taken one by one."""
+        tile = FoundTile(self._truth.shape)
+        if isinstance(proposals, Segments):
+            kept = np.zeros(len(proposals.scores) + 1, np.int32)
+            best = best_first(proposals.scores)[:SHOWN_MASKS]
+            kept[best + 1] = best + 1
+            tile.whole = kept[proposals.labels[self._picked]]
+            return proposals, tile
+        return self._seen(proposals, tile), tile
+
+    def _seen(self, pairs: Iterable[tuple[np.ndarray, float]], tile: "FoundTile") -> Iterator[tuple[np.ndarray, float]]:
+        for mask, score in pairs:
+            tile.seen.append((float(score), int(np.count_nonzero(mask)), self.shrink_mask(mask)))
+            yield mask, score
+
+    def add_found(self, name: str, settings: Sequence[Setting], tiles: np.ndarray | None) -> None:
+        """Note the tiles int32 [M, h, w] of a system's automatic masks at each of its settings."""
+        if tiles is not None:
+            self._found.update({(name, setting): tile for setting, tile in zip(settings, tiles, strict=True)})
+
     def finish(self) -> GalleryRow:
-        return GalleryRow(self._id, self._image, self._plain, self._truth, self._colors, self._masks)
+        return GalleryRow(
+            self._id, self._image, self._plain, self._truth, self._colors, self._masks, self._instances, self._found
+        )
 
 
 def draw_gallery(rows: Sequence[GalleryRow], columns: Sequence[Column]) -> Image.Image:
@@ -101,6 +133,44 @@ def draw_gallery(rows: Sequence[GalleryRow], columns: Sequence[Column]) -> Image
         for row in rows
     ]
     return make_sheet(titles, [row.id for row in rows], lines, TILE)
+
+
+def draw_found(rows: Sequence[GalleryRow], columns: Sequence[Column]) -> Image.Image:
+    """One contact sheet of masks without a click: a line per image; picture, all instances, then `columns`."""
+    lines = [
+        [
+            row.plain,
+            overlay(row.plain, row.instances, 0.6),
+            *(overlay(row.plain, row.found[c.system, c.setting], 0.6) for c in columns),
+        ]
+        for row in rows
+    ]
+    titles = ["image", "ground truth", *(column.title for column in columns)]
+    return make_sheet(titles, [row.id for row in rows], lines, TILE)
+
+
+@dataclass
+class FoundTile:
+    """A system's best SHOWN_MASKS automatic masks at tile size, (h, w); of those that overlap the smaller lies on top.
+
+    Attributes:
+        whole: the finished tile, of masks that share no pixel; else None.
+        seen: score, pixels of the whole mask, and the mask at tile size.
+    """
+
+    shape: tuple[int, int]
+    whole: np.ndarray | None = None
+    seen: list[tuple[float, int, np.ndarray]] = field(default_factory=list)
+
+    def labels(self) -> np.ndarray:
+        """int32 [h, w], 0 = none."""
+        if self.whole is not None:
+            return self.whole
+        labels = np.zeros(self.shape, np.int32)
+        best = best_first([score for score, _, _ in self.seen])[:SHOWN_MASKS]
+        for place in sorted(best.tolist(), key=lambda place: -self.seen[place][1]):
+            labels[self.seen[place][2]] = place + 1
+        return labels
 
 
 @dataclass

@@ -6,14 +6,16 @@ The paper's own numbers are not in here: a row is what is measured, on the weigh
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from gen2seg.backbones import get_backbone
 from gen2seg.config import shipped_configs
 from gen2seg.evaluation.datasets import find_sets
 from gen2seg.evaluation.errors import EvaluationError
-from gen2seg.evaluation.systems import SystemSpec, absent, check_names, get_system
+from gen2seg.evaluation.systems import NETWORKS, SystemSpec, absent, check_names, get_system, kind_of
 
 # A row whose name or weights are not there is listed as not run.
-_NETWORKS = ("sd2", "mae-h", "mae-b", "dino-b", "tiny")
+_NETWORKS = (*NETWORKS, "tiny")
 _RIVALS = ("sam-h", "sam-l", "sam-b", "simpleclick")
 _UNSEEN = ("coco_exc", "coco", "dram", "egohos", "ishape", "pidray")
 
@@ -26,7 +28,7 @@ class Preset:
         title: what it shows.
         systems: its rows: names of systems, or of configurations that are trained for them.
         kinds: of sets, as `find_sets` names them; where the data folder has none of these all sets are taken.
-        clicks, distort, masks: as for EvaluationConfig and `with_distortions`.
+        clicks, distort, masks, automatic: as for EvaluationConfig and `with_distortions`.
     """
 
     title: str
@@ -35,6 +37,7 @@ class Preset:
     clicks: int = 1
     distort: tuple[str, ...] = ()
     masks: bool = True
+    automatic: bool = False
 
 
 def _variants(names: Sequence[str], of: Sequence[str]) -> tuple[str, ...]:
@@ -45,7 +48,7 @@ PRESETS = {
     "1": Preset("one click, objects and styles unseen in training", (*_NETWORKS, *_RIVALS)),
     "2": Preset(
         "one click, networks trained on other data",
-        _variants(("coco", "clevrtex", "5class", "10class"), ("sd2", "mae-h", "mae-b", "dino-b")),
+        _variants(("coco", "clevrtex", "5class", "10class"), NETWORKS),
     ),
     "3": Preset("edges", (*_NETWORKS, *_RIVALS, "sobel"), ("bsds500",), masks=False),
     "4": Preset(
@@ -57,6 +60,12 @@ PRESETS = {
     "7": Preset(
         "one click, how much of the network is trained",
         ("sd2", "sd2-decoder", "sd2-probe", "mae-h", "mae-h-decoder", "mae-h-last4", "mae-h-probe"),
+    ),
+    "automatic": Preset(
+        "masks without a click",
+        (*_NETWORKS, *_RIVALS[:-1], "felzenszwalb", "watershed", "meanshift"),
+        masks=False,
+        automatic=True,
     ),
     "figure-6": Preset("one to nine clicks", (*_NETWORKS, *_RIVALS), clicks=9),
 }
@@ -73,7 +82,7 @@ def choose_sets(preset: Preset, data: Path) -> tuple[str, ...] | None:
 
 
 def find_systems(
-    names: Sequence[str], runs: Path, bundles: Mapping[str, Path] | None = None, *, sweep: bool = False
+    names: Sequence[str], runs: Path, bundles: Mapping[str, Path] | None = None, **options: Any
 ) -> list[SystemSpec]:
     """The rows of a table, and then the other `bundles`; a row whose weights are not there says what it lacks.
 
@@ -81,30 +90,27 @@ def find_systems(
         names: of systems, or of configurations: their weights are expected in `runs`/NAME/weights (a checkpoint), or
             in `runs`/NAME (a bundle).
         runs: folder of the training runs.
-        bundles, sweep: as for `get_systems`.
+        bundles, options: as for `get_systems`.
 
     Raises:
         EvaluationError: as `check_names`.
     """
     found = dict(bundles or {})
     for name in names:
-        place = next((p for p in (runs / name / "weights", runs / name) if _has_weights(p)), None)
+        place = next((p for p in (runs / name / "weights", runs / name) if kind_of(p)), None)
         if place is not None:
             found.setdefault(name, place.resolve())
     wanted = [*names, *(name for name in found if name not in names)]
-    return check_names([_find_row(name, runs, found, sweep) for name in wanted])
+    return check_names([_find_row(name, runs, found, options) for name in wanted])
 
 
-def _find_row(name: str, runs: Path, found: Mapping[str, Path], sweep: bool) -> SystemSpec:
+def _find_row(name: str, runs: Path, found: Mapping[str, Path], options: dict[str, Any]) -> SystemSpec:
     try:
-        spec = get_system(name, found, sweep=sweep)
+        spec = get_system(name, found, **options)
     except EvaluationError:
         spec = absent(name, f"not known here, and no weights in {runs / name}")
     if spec.missing and name in shipped_configs():
-        weights = runs / name / "weights"
-        return absent(name, f"no weights in {weights}: gen2seg train {name} --set output={runs / name}")
+        how = f"no weights in {runs / name / 'weights'}: gen2seg train {name} --set output={runs / name}"
+        published = name in NETWORKS and get_backbone(name).weights
+        return absent(name, f"{how}; or {spec.missing}" if published else how)
     return spec
-
-
-def _has_weights(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("model.safetensors", "bundle.json"))

@@ -4,12 +4,24 @@ from pathlib import Path
 
 from gen2seg.evaluation.errors import EvaluationError
 from gen2seg.evaluation.summary import Report
-from gen2seg.evaluation.tables import clicks_rows, edge_rows, mask_rows, notes, robustness_rows, to_table
+from gen2seg.evaluation.tables import (
+    automatic_rows,
+    clicks_rows,
+    edge_rows,
+    mask_rows,
+    notes,
+    robustness_rows,
+    to_table,
+)
 from gen2seg_runtime.files import atomic_write
 
 BEGIN, END = "<!-- accuracy: begin -->", "<!-- accuracy: end -->"
 # Of the clicks: the whole curve is in evaluation.md and clicks.png.
 _SHOWN_CLICKS = (1, 2, 3, 5, 9)
+_CLICKS = {
+    "missing": "Several clicks on an instance, each where most is missing and none negative, so that what leaked stays",
+    "error": "Several clicks on an instance, each where most is wrong, negative ones where too much is taken",
+}
 
 
 def accuracy_section(report: Report, command: str) -> str:
@@ -26,13 +38,15 @@ def accuracy_section(report: Report, command: str) -> str:
         titles, lines = clicks_rows(report, intervals=False)
         kept = [line for line in lines if line[0] in _SHOWN_CLICKS]
         parts += [
-            "Several clicks on an instance, each where most is missing and none negative, so that what leaked stays; "
-            "mean over the sets, without COCO's small instances:",
+            _CLICKS[config.next_click] + "; mean over the sets, without COCO's small instances:",
             "",
         ]
         parts += [*to_table(titles, kept), ""]
     if report.robustness():
         parts += ["One click on distorted pictures; mean over the sets:", "", *to_table(*robustness_rows(report)), ""]
+    titles, lines = automatic_rows(report)
+    if lines:
+        parts += ["Masks without a click, against all instances; mean over the sets:", "", *to_table(titles, lines), ""]
     titles, lines = edge_rows(report)
     if lines:
         shown = [titles[:6], *(line[:6] for line in lines)]  # without the one threshold and what is reached there

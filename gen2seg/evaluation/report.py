@@ -12,10 +12,10 @@ from PIL import Image
 
 from gen2seg.evaluation.bootstrap import LEVEL, ROUNDS
 from gen2seg.evaluation.charts import Line, draw_chart
-from gen2seg.evaluation.gallery import Column, draw_gallery
+from gen2seg.evaluation.gallery import Column, draw_found, draw_gallery
 from gen2seg.evaluation.summary import Report, SetReport, summarize
-from gen2seg.evaluation.systems import SystemSpec
-from gen2seg.evaluation.tables import EDGE_PROTOCOL, PROTOCOL, clicks_protocol, to_markdown
+from gen2seg.evaluation.systems import Setting, SystemSpec
+from gen2seg.evaluation.tables import AUTOMATIC_PROTOCOL, EDGE_PROTOCOL, PROTOCOL, clicks_protocol, to_markdown
 from gen2seg.evaluation.worst import draw_worst
 from gen2seg.folders import make_folder
 from gen2seg_runtime.files import atomic_write
@@ -23,13 +23,14 @@ from gen2seg_runtime.formats import write_png
 
 __all__ = ["SCHEMA", "Report", "summarize", "to_document", "to_json", "to_markdown", "write_report"]
 
-SCHEMA = "gen2seg.evaluation/2.1"
+SCHEMA = "gen2seg.evaluation/2.2"
 
 
 def write_report(report: Report, folder: Path, specs: Sequence[SystemSpec] = ()) -> list[Path]:
     """Write evaluation.json and evaluation.md, latency.json (which differs from run to run), and pictures into
-    `folder`: contact sheets gallery/<set>.png, clicks.png (several clicks), latency.png, edges-<set>.png (sets with
-    edges), worst-<system>.png. Older ones are replaced.
+    `folder`: contact sheets gallery/<set>.png (clicks) and gallery/<set>-automatic.png (masks without a click),
+    clicks.png (several clicks), latency.png, edges-<set>.png (sets with edges), worst-<system>.png. Older ones are
+    replaced.
 
     Args:
         specs: the systems, to look again at their worst answers; without them there are no such pictures.
@@ -73,7 +74,9 @@ def to_document(report: Report) -> dict[str, Any]:
             "max_instances": config.max_instances,
             "clicks_per_instance": config.clicks,
             "center": config.center,
+            "next_click": config.next_click,
             "masks_judged": config.masks,
+            "automatic_masks": AUTOMATIC_PROTOCOL if config.automatic else None,
             "seed": config.seed,
             "bootstrap": {"over": "images", "rounds": ROUNDS, "level": LEVEL},
         },
@@ -86,6 +89,7 @@ def to_document(report: Report) -> dict[str, Any]:
         "clicks_over_sets": {column: report.clicks_over_sets(column) for column in report.columns},
         "clicks_over_sets_intervals": {column: report.clicks_intervals(column) for column in report.columns},
         "robustness": report.robustness(),
+        "automatic_over_sets": {system: report.automatic_over_sets(system) for system in report.automatic_systems},
     }
 
 
@@ -95,8 +99,14 @@ def _pictures(report: Report) -> dict[str, Image.Image]:
     for name, set_report in report.sets.items():
         results = [result for result in report.evaluation.results if result.sample.set_name == name]
         rows = [result.gallery for result in results if result.gallery]
-        if rows:
+        if rows and set_report.scores:
             pictures[f"gallery/{name}.png"] = draw_gallery(rows, _gallery_columns(report, set_report))
+        if rows and set_report.automatic:
+            columns = [
+                Column(_shown(f"{system} {score.recall['100']:.3f}", score.setting), system, score.setting)
+                for system, score in set_report.automatic.items()
+            ]
+            pictures[f"gallery/{name}-automatic.png"] = draw_found(rows, columns)
     count = report.evaluation.config.clicks
     if count > 1 and report.columns:
         lines = [
@@ -154,6 +164,10 @@ def _gallery_columns(report: Report, set_report: SetReport) -> list[Column]:
     for title, score in set_report.scores.items():
         if report.system_of(title).distortion:
             continue
-        shown = f"{title} {score.miou:.3f}" + ("" if score.setting is None else f" @ {score.setting:g}")
+        shown = _shown(f"{title} {score.miou:.3f}", score.setting)
         columns.append(Column(shown, report.system_of(title).name, score.setting))
     return columns
+
+
+def _shown(title: str, setting: Setting) -> str:
+    return title if setting is None else f"{title} @ {setting:g}"

@@ -2,14 +2,15 @@
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gen2seg.evaluation.automatic import MaskCounts
 from gen2seg.evaluation.cache import Cache, outcome_key
-from gen2seg.evaluation.clicks import CENTERS, Click, choose_clicks, find_clicks
+from gen2seg.evaluation.clicks import Click, ClickRule, choose_clicks, find_clicks
 from gen2seg.evaluation.datasets import Sample, find_samples, read_boundaries, read_labels
 from gen2seg.evaluation.distortions import open_systems
 from gen2seg.evaluation.edge_scores import EdgeCounts
@@ -35,10 +36,12 @@ class EvaluationConfig:
         gallery: images a set in the contact sheet.
         clicks: clicks on every instance, one after the other.
         center: where all clicks but the first lie, a key of clicks.CENTERS.
+        next_click: what they lie in, one of clicks.NEXT_CLICKS.
         cache: folder that keeps the outcome of each image; None keeps nothing.
         resume: whether outcomes of earlier runs are taken from it.
         engine: a key of engines.ENGINES.
-        masks: whether clicks are judged; else only edges are.
+        masks: whether clicks are judged.
+        automatic: whether masks without a click are judged. Edges are wherever a set has some.
     """
 
     data: Path
@@ -50,20 +53,19 @@ class EvaluationConfig:
     gallery: int = 4
     clicks: int = 1
     center: str = "distance"
+    next_click: str = "missing"
     cache: Path | None = None
     resume: bool = False
     engine: str = "processes"
     masks: bool = True
+    automatic: bool = True
 
     def __post_init__(self) -> None:
         if self.jobs < 1:
             raise EvaluationError(f"jobs must be at least 1, got {self.jobs}")
         if self.max_instances is not None and self.max_instances < 1:
             raise EvaluationError(f"max_instances must be at least 1, got {self.max_instances}")
-        if self.clicks < 1:
-            raise EvaluationError(f"clicks must be at least 1, got {self.clicks}")
-        if self.center not in CENTERS:
-            raise EvaluationError(f"unknown centre {self.center!r}; known: {', '.join(CENTERS)}")
+        ClickRule(self.clicks, self.center, self.next_click)
         if self.engine not in ENGINES:
             raise EvaluationError(f"unknown engine {self.engine!r}; known: {', '.join(ENGINES)}")
         if self.gallery < 0:
@@ -81,6 +83,7 @@ class ImageResult:
             distorted pictures C = 1; NaN where a setting that no column shows was not clicked on.
         seconds: by system, see cache.Outcome.
         edges: by system, counts against the annotators; empty where the set has no edges.
+        automatic: by system, counts of its masks without a click at each of its mask settings, against all instances.
         gallery: tiles for the contact sheet, or None for an image that is not shown.
     """
 
@@ -89,6 +92,7 @@ class ImageResult:
     ious: dict[str, np.ndarray]
     seconds: dict[str, np.ndarray]
     edges: dict[str, EdgeCounts]
+    automatic: dict[str, tuple[MaskCounts, ...]]
     gallery: GalleryRow | None
 
 
@@ -100,6 +104,7 @@ class SystemInfo:
     learned: bool
     settings: tuple[Setting, ...]
     has_edges: bool
+    mask_settings: tuple[Setting, ...]
     description: dict[str, Any]
 
     @property
@@ -159,7 +164,10 @@ def evaluate(
         specs = [*specs, get_system("sobel")]
         systems["sobel"] = specs[-1].open()
     opened = [(spec, systems[spec.name]) for spec in specs]
-    infos = [SystemInfo(spec.name, spec.learned, s.settings, s.has_edges, s.describe()) for spec, s in opened]
+    infos = [
+        SystemInfo(spec.name, spec.learned, s.settings, s.has_edges, s.mask_settings, s.describe())
+        for spec, s in opened
+    ]
     shown = _choose_shown(samples, config.gallery)
     run = uuid.uuid4().hex
     tasks = [ImageTask(sample, index in shown, config, run) for index, sample in enumerate(samples)]
@@ -268,43 +276,53 @@ def judge_image(task: ImageTask, systems: Mapping[str, System]) -> ImageResult:
     size = (image.shape[0], image.shape[1])
     labels = read_labels(sample, size)
     key = f"{config.seed}/{sample.set_name}/{sample.id}"
+    first_round = task.rows is None
     clicks = choose_clicks(find_clicks(labels), config.max_instances, key) if config.masks else []
-    boundaries = read_boundaries(sample, size) if sample.edges and task.rows is None else None
-    truth = Truth(labels, clicks, boundaries)
+    boundaries = read_boundaries(sample, size) if sample.edges and first_round else None
+    instances = np.unique(labels[labels > 0]).tolist() if config.automatic and first_round else None
+    truth = Truth(labels, clicks, boundaries, instances)
     gallery = GalleryRowBuilder(sample.id, image, labels, clicks) if task.shown else None
     cache = Cache(config.cache, config.resume, task.run)
     outcomes = {}
     for name, system in systems.items():
-        if not system.settings and not (system.has_edges and boundaries is not None):
-            continue
         if task.rows is not None and name not in task.rows:
+            continue
+        asked = (
+            bool(system.settings) and config.masks,
+            system.has_edges and boundaries is not None,
+            bool(system.mask_settings) and instances is not None,
+        )
+        if not any(asked):
             continue
         description = system.describe()
         distorted = "distortion" in description
         settings = system.settings if task.rows is None else tuple(system.settings[row] for row in task.rows[name])
         waits = task.rows is None and _clicked_later(system.settings, distorted, config)
         count = 1 if distorted or waits else config.clicks
+        rule = ClickRule(count, config.center, config.next_click)
         known = outcome_key(
-            {**description, "settings": settings},
+            {**description, "settings": settings, "mask_settings": system.mask_settings},
             [image, labels] if boundaries is None else [image, labels, boundaries],
             clicks,
-            count=count,
-            center=config.center,
+            **asdict(rule),
             shown=task.shown,
+            automatic=instances is not None,
         )
         outcome = cache.load(known)
         if outcome is None:
-            outcome = judge(system, settings, image, truth, count, config.center, gallery)
+            outcome = judge(system, settings, image, truth, rule, gallery)
             cache.save(known, outcome)
         outcomes[name] = outcome
         if gallery:
             gallery.add_system(name, settings, outcome.colors, outcome.masks)
+            gallery.add_found(name, system.mask_settings, outcome.found)
     return ImageResult(
         sample,
         clicks,
         {name: outcome.ious for name, outcome in outcomes.items()},
         {name: outcome.seconds for name, outcome in outcomes.items()},
         {name: outcome.edges for name, outcome in outcomes.items() if outcome.edges},
+        {name: outcome.automatic for name, outcome in outcomes.items() if outcome.automatic},
         gallery.finish() if gallery else None,
     )
 

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from gen2seg.evaluation.automatic import MaskScore, score_masks
 from gen2seg.evaluation.bootstrap import LEVEL, Interval, draw_images, interval_of_mean
 from gen2seg.evaluation.edge_scores import EdgeScore, interval_of_ods, score_edges
 from gen2seg.evaluation.run import Evaluation, ImageResult, SystemInfo, best_name, columns_of, mean_by_setting
@@ -71,6 +72,7 @@ class SetReport:
         edges: by system; empty where the set has no edges.
         edge_intervals: by system, of ODS; None for fewer than two images.
         per_image: by image id, by column, the mean over the image's instances; None if it has none.
+        automatic: by system, of its masks without a click, against all instances of the set.
     """
 
     images: int
@@ -80,6 +82,7 @@ class SetReport:
     edges: dict[str, EdgeScore]
     edge_intervals: dict[str, Interval | None]
     per_image: dict[str, dict[str, float | None]]
+    automatic: dict[str, MaskScore]
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,17 @@ class Report:
         low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
         return [(float(one), float(other)) for one, other in zip(low, high, strict=True)]
 
+    @property
+    def automatic_systems(self) -> list[str]:
+        """Those whose masks without a click were judged, in their order."""
+        return list(dict.fromkeys(name for report in self.sets.values() for name in report.automatic))
+
+    def automatic_over_sets(self, system: str) -> dict[str, float]:
+        """AR by the number of masks, "miou" and "masks"; every set counts alike."""
+        scores = [s.automatic[system] for s in self.sets.values() if system in s.automatic]
+        means = {limit: float(np.mean([s.recall[limit] for s in scores])) for limit in scores[0].recall}
+        return {**means, **{key: float(np.mean([getattr(s, key) for s in scores])) for key in ("miou", "masks")}}
+
     def latency(self) -> dict[str, Latency]:
         """By column, of pictures as they are; see Latency."""
         table = {}
@@ -186,6 +200,7 @@ def _summarize_set(name: str, results: list[ImageResult], evaluation: Evaluation
     sweeps: dict[str, dict[str, float]] = {}
     edges: dict[str, EdgeScore] = {}
     edge_intervals: dict[str, Interval | None] = {}
+    automatic: dict[str, MaskScore] = {}
     per_image: dict[str, dict[str, float | None]] = {result.sample.id: {} for result in results}
     instances = sum(len(result.clicks) for result in results)
     draws = draw_images(len(results), evaluation.config.seed, name)
@@ -196,6 +211,10 @@ def _summarize_set(name: str, results: list[ImageResult], evaluation: Evaluation
             whole = len(counts) == len(results)
             edge_draws = draws if whole else draw_images(len(counts), evaluation.config.seed, name)
             edge_intervals[info.name] = interval_of_ods(edge_draws, counts)
+        found = [result.automatic[info.name] for result in results if info.name in result.automatic]
+        score = score_masks(list(zip(*found, strict=True)), info.mask_settings, draws) if found else None
+        if score:
+            automatic[info.name] = score
         if not info.settings or instances == 0:
             continue
         means = mean_by_setting(info.name, results)
@@ -206,7 +225,7 @@ def _summarize_set(name: str, results: list[ImageResult], evaluation: Evaluation
             scores[column] = _score(name, results, ious, info.settings[row], draws)
             for result, iou in zip(results, ious, strict=True):
                 per_image[result.sample.id][column] = _mean(iou[:, 0])
-    return SetReport(len(results), instances, scores, sweeps, edges, edge_intervals, per_image)
+    return SetReport(len(results), instances, scores, sweeps, edges, edge_intervals, per_image, automatic)
 
 
 def _score(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from gen2seg.evaluation.automatic import LIMITS
 from gen2seg.evaluation.bootstrap import Interval
 from gen2seg.evaluation.edge_scores import TOLERANCE
 from gen2seg.evaluation.run import EvaluationConfig, best_name
@@ -19,6 +20,12 @@ EDGE_PROTOCOL = (
     "counts the boundary pixels of all annotators. ODS: best F-measure at one threshold for the set (precision and "
     "recall there); OIS: at each image's own; AP: mean precision over all recalls, and over those up to 20 %."
 )
+AUTOMATIC_PROTOCOL = (
+    "Masks without a click, against all instances. AR@K: share of the instances that the K best masks of each image "
+    "take one to one at IoU .50, .55 ... .95, mean over these, as in COCO's evaluation without categories; mIoU: mean "
+    "over the instances of the IoU with the best mask. Segments without a score of their own count the larger ones "
+    "first. A system with several settings gets the best one of each set by AR@100, chosen with the ground truth."
+)
 _PLACES = {
     "distance": "the pixel of that part farthest from what is outside of it",
     "centroid": "the pixel of that part closest to its centroid",
@@ -27,10 +34,14 @@ _PLACES = {
 
 def clicks_protocol(config: EvaluationConfig) -> str:
     """What the table of several clicks shows."""
-    return (
-        "Each further click lies in the largest part (8-connected) of the instance that the answer lacks, at "
-        f"{_PLACES[config.center]}. Mean over the sets, without the small instances of COCO's."
-    )
+    if config.next_click == "error":
+        where = (
+            "Each further click lies in the largest 8-connected part of what is wrong in the answer, on the instance "
+            "or beside it (then it is a negative click)"
+        )
+    else:
+        where = "Each further click lies in the largest part (8-connected) of the instance that the answer lacks"
+    return f"{where}, at {_PLACES[config.center]}. Mean over the sets, without the small instances of COCO's."
 
 
 def to_markdown(report: Report) -> str:
@@ -44,6 +55,8 @@ def to_markdown(report: Report) -> str:
         parts += _section("Sizes", "COCO's classes, in pixels: small < 32², large >= 96².", size_rows(report))
         explained = "mIoU of one click on distorted pictures, mean over the sets; settings are chosen again for each."
         parts += _section("Robustness", explained, robustness_rows(report))
+    parts += _section("Automatic masks", AUTOMATIC_PROTOCOL, automatic_rows(report))
+    parts += _section("AR@100 by set", "The same at 100 masks an image.", automatic_set_rows(report))
     parts += _section("Edges", EDGE_PROTOCOL, edge_rows(report))
     absent: list[list[object]] = [[name, why] for name, why in report.evaluation.not_run.items()]
     parts += _section("Not run", "No figures are given for these.", (["system", "why"], absent))
@@ -113,6 +126,30 @@ def robustness_rows(report: Report) -> Rows:
     return ["pictures", *columns], lines
 
 
+def automatic_rows(report: Report) -> Rows:
+    """Masks without a click by system, mean over the sets."""
+    systems = report.automatic_systems
+    means = [report.automatic_over_sets(system) for system in systems]
+    kinds = [*(str(limit) for limit in LIMITS), "miou"]
+    columns = [_bold([mean[kind] for mean in means]) for kind in kinds]
+    lines: list[list[object]] = [
+        [system, *cells, f"{mean['masks']:.0f}"] for system, mean, *cells in zip(systems, means, *columns, strict=True)
+    ]
+    return ["system", *(f"AR@{limit}" for limit in LIMITS), "mIoU", "masks an image"], lines
+
+
+def automatic_set_rows(report: Report) -> Rows:
+    """AR@100 by set and system."""
+    systems = report.automatic_systems
+    lines: list[list[object]] = []
+    for name, set_report in report.sets.items():
+        scores = [set_report.automatic[system] for system in systems if system in set_report.automatic]
+        if scores:
+            cells = zip(_bold([score.recall["100"] for score in scores]), scores, strict=True)
+            lines.append([name, *(cell + _between(score.interval) for cell, score in cells)])
+    return ["set", *systems], lines
+
+
 def edge_rows(report: Report) -> Rows:
     """The benchmark's figures by set and system."""
     lines: list[list[object]] = []
@@ -139,6 +176,9 @@ def notes(report: Report) -> list[str]:
                     f"`{column}`: the best of {len(info.settings)} settings ({low:g} to {high:g}) for each "
                     "set, chosen with the ground truth."
                 )
+        later = info.description.get("later_distance")
+        if later is not None and report.evaluation.config.clicks > 1:
+            found.append(f"`{info.name}`: all clicks but the first at colour distance {later:g}.")
     for info in plain:
         if not info.learned:
             continue

@@ -214,7 +214,7 @@ def test_bad_input_is_one_line_and_code_two(run_cli, photo, color_bundle, data_f
 
 def test_errors_name_what_is_wrong(run_cli, data_folder, tmp_path):
     done = run_cli("evaluate", "--data", data_folder, "--system", "sam", "-o", tmp_path / "e")
-    assert "known: tiny, rgb, floodfill, felzenszwalb, sobel" in assert_one_line_error(done)
+    assert "known: tiny, rgb, floodfill, felzenszwalb, watershed, " in assert_one_line_error(done)
     done = run_cli("segment", "x.png", "--point", "12", "-o", "m.png")
     assert "'12'" in assert_one_line_error(done)
 

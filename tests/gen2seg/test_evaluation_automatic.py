@@ -9,6 +9,7 @@ import pytest
 
 from gen2seg.evaluation.automatic import LIMITS, average_recall, count_masks
 from gen2seg.evaluation.errors import EvaluationError
+from gen2seg.evaluation.systems import Segments
 
 
 def blocks(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -97,6 +98,23 @@ def test_by_hand():
     count = count_masks([(wide, 0.5), (wide, 0.4), (labels == 2, 0.3)], labels, [1, 2])
     assert count.best.tolist() == [0.8, 1.0]
     assert average_recall(count.found, 2)[0] == pytest.approx((7 + 10) / 20)
+
+
+def test_segments_count_as_their_masks():
+    rng = np.random.default_rng(4)
+    labels = blocks(rng, 60, 47)
+    segments = np.roll(labels, 2, axis=1)
+    scores = (rng.integers(0, 4, segments.max()) / 4).tolist()
+    pairs = [(segments == k + 1, score) for k, score in enumerate(scores)]
+    instances = range(1, labels.max() + 1)
+    one, other = count_masks(Segments(segments, scores), labels, instances), count_masks(pairs, labels, instances)
+    assert np.array_equal(one.found, other.found)
+    assert np.array_equal(one.best, other.best)
+    assert one.masks == other.masks
+    assert 0 < one.best.max() < 1
+    for wrong in (Segments(segments, scores[:-1]), Segments(segments[1:], scores), Segments(segments > 0, [1.0])):
+        with pytest.raises(EvaluationError, match="segments must be"):
+            count_masks(wrong, labels, instances)
 
 
 def test_names_of_instances_change_nothing():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from gen2seg.evaluation.automatic import MaskCounts
 from gen2seg.evaluation.cache import Cache, Outcome, outcome_key
 from gen2seg.evaluation.clicks import Click
 from gen2seg.evaluation.edge_scores import EdgeCounts
@@ -68,7 +69,9 @@ def test_outcomes_come_back_as_they_were(tmp_path):
     cache = Cache(tmp_path / "cache")
     counts = EdgeCounts(*(np.arange(99) + k for k in range(4)))
     ious = np.random.default_rng(0).random((2, 3, 4))
-    outcome = Outcome(ious, np.array([[0.1, 0.2], [0.01, np.nan]]), counts, None, np.ones((2, 5, 6), np.int32))
+    automatic = tuple(MaskCounts(np.full((3, 10), k), np.array([0.5, 0.25]), 7 + k) for k in range(2))
+    seconds, tiles = np.array([[0.1, 0.2], [0.01, np.nan]]), np.ones((2, 5, 6), np.int32)
+    outcome = Outcome(ious, seconds, counts, None, tiles, automatic, 2 * tiles)
     assert cache.load("ab" * 32) is None
     cache.save("ab" * 32, outcome)
     found = cache.load("ab" * 32)
@@ -79,6 +82,11 @@ def test_outcomes_come_back_as_they_were(tmp_path):
     assert found.colors is None
     assert found.masks is not None
     assert found.masks.dtype == np.int32
+    assert [counts.masks for counts in found.automatic] == [7, 8]
+    assert np.array_equal(found.automatic[1].found, automatic[1].found)
+    assert np.array_equal(found.automatic[1].best, [0.5, 0.25])
+    assert found.found is not None
+    assert found.found.max() == 2
 
 
 def test_the_key_changes_with_everything_that_matters():

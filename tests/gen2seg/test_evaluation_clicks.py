@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from gen2seg.evaluation.clicks import (
+    ClickRule,
     choose_clicks,
     click_on,
     find_center,
     find_centroid,
     find_clicks,
+    find_error,
     find_next,
 )
 from gen2seg.evaluation.errors import EvaluationError
@@ -105,25 +107,76 @@ def test_clicks_go_on_until_nothing_is_missing():
     (click,) = find_clicks(labels)
     seen: list[tuple[int, int]] = []
 
-    def answer(points, before):
+    def answer(points, before, signs):
         """Ten columns around each click, as a system that knows the instance would give them."""
         assert (before is None) == (len(points) == 1)
+        assert signs is None
         seen[:] = points
         mask = np.zeros(labels.shape, bool) if before is None else before.copy()
         mask[2:5, max(points[-1][0] - 5, 2) : min(points[-1][0] + 5, 27)] = True
         return mask
 
-    scores, first = click_on(answer, labels, click, 6)
+    scores, first = click_on(answer, labels, click, ClickRule(6))
     assert seen[0] == (click.x, click.y) == (3, 3)
     assert first.sum() == 3 * 6
     assert (np.diff(scores) >= 0).all()
     assert scores[-1] == scores[-2] == 1.0
     assert len(seen) < 6
-    alone, _ = click_on(answer, labels, click, 1)
+    alone, _ = click_on(answer, labels, click, ClickRule(1))
     assert alone.tolist() == [scores[0]]
 
 
 def test_an_empty_answer_scores_zero_at_every_click():
     labels = np.ones((5, 6), np.int32)
-    scores, _ = click_on(lambda points, before: np.zeros((5, 6), bool), labels, find_clicks(labels)[0], 4)
+    nothing = np.zeros((5, 6), bool)
+    scores, _ = click_on(lambda points, before, signs: nothing, labels, find_clicks(labels)[0], ClickRule(4))
     assert scores.tolist() == [0, 0, 0, 0]
+
+
+def test_clicks_on_errors_take_back_what_leaked():
+    labels = np.zeros((9, 30), np.int32)
+    labels[2:7, 2:12] = 1
+    (click,) = find_clicks(labels)
+    seen = []
+
+    def answer(points, before, signs):
+        """The first click leaks far and misses a corner; then each click puts right what it lies in."""
+        seen.append((points[-1], None if signs is None else signs[-1]))
+        if before is None:
+            mask = labels == 1
+            mask[2:4, 2:4] = False
+            mask[3:6, 15:27] = mask[8, 0:2] = True
+            return mask
+        mask, (x, y) = before.copy(), points[-1]
+        if labels[y, x]:
+            mask[2:4, 2:4] = True
+        elif y == 8:
+            mask[8] = False
+        else:
+            mask[:, 15:27] = False
+        return mask
+
+    scores, _ = click_on(answer, labels, click, ClickRule(9, next_click="error"))
+    assert [sign for _, sign in seen] == [None, 0, 1, 0]  # by area: 36, 4, 2
+    assert seen[1][0] == (16, 4)
+    assert scores[3:].tolist() == [1.0] * 6
+    assert (np.diff(scores) >= 0).all()
+    seen.clear()
+    paper, _ = click_on(answer, labels, click, ClickRule(9))
+    assert len(seen) == 2  # nothing is missing any more, what leaked stays
+    assert paper[-1] < 0.6
+
+
+def test_among_errors_of_one_size_what_is_missing_is_clicked_first():
+    instance, mask = np.zeros((6, 9), bool), np.zeros((6, 9), bool)
+    instance[1:3, 5:8] = mask[3:5, 1:4] = True
+    assert find_error(mask, instance, "distance") == ((5, 1), 1)
+    mask[5, 1:3] = True
+    assert find_error(mask, instance, "centroid") == ((2, 4), 0)
+    assert find_error(mask, mask, "distance") is None
+
+
+@pytest.mark.parametrize("wrong", [{"count": 0}, {"center": "middle"}, {"next_click": "anywhere"}], ids=str)
+def test_impossible_rules_are_refused(wrong):
+    with pytest.raises(EvaluationError):
+        ClickRule(**wrong)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from gen2seg.evaluation.clicks import click_on, find_clicks
+from gen2seg.evaluation.clicks import ClickRule, click_on, find_clicks
 from gen2seg.evaluation.edge_scores import EDGE_THRESHOLDS, count_edges, score_edges, tolerance_of
 from gen2seg.evaluation.errors import EvaluationError
 from gen2seg.evaluation.metrics import mask_iou
@@ -44,15 +44,21 @@ def test_iou_is_that_of_pycocotools(labels, seed):
         assert mask_iou(mask, labels, click) == pytest.approx(expected, abs=1e-12)
 
 
+def _scores(answer, truth, click, rule):
+    return click_on(lambda points, before, signs: answer(click, points), truth, click, rule)[0].tolist()
+
+
 @given(label_maps, st.permutations(range(1, 5)), st.sampled_from(["distance", "centroid"]))
 def test_perfect_is_one_empty_is_zero_and_numbers_do_not_matter(labels, numbers, center):
     renumbered = np.array([0, *(10 * number for number in numbers)], np.int32)[labels]
     rng = np.random.default_rng(0)
     picture = rng.random((5, *labels.shape)) < 0.5  # a system's answer to its k-th click
 
+    rule = ClickRule(5, center)
+
     def score(truth, answer):
         clicks = find_clicks(truth)
-        found = {(c.x, c.y): click_on(lambda p, b, c=c: answer(c, p), truth, c, 5, center)[0].tolist() for c in clicks}
+        found = {(c.x, c.y): _scores(answer, truth, c, rule) for c in clicks}
         return dict(sorted(found.items()))
 
     assert all(s == [1.0] * 5 for s in score(labels, lambda c, p: labels == c.instance).values())

@@ -70,6 +70,14 @@ def test_the_command_makes_a_table(run_cli, data_folder, tmp_path):
     document = json.loads(done.stdout)
     assert document["mean_over_sets"] == {}
     assert list(document["sets"]["outlines"]["edges"]) == ["sobel", "sd2-t1"]
+    done = run_cli(*common, "--table", "automatic", "--system", "felzenszwalb,sd2-t1,sam-b", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert list(document["automatic_over_sets"]) == ["felzenszwalb", "sd2-t1"]
+    assert document["sets"]["disks"]["automatic"]["sd2-t1"]["recall"]["100"] > 0.9
+    assert document["not_run"].keys() == {"sam-b"}
+    assert (tmp_path / "out/gallery/disks-automatic.png").is_file()
+    assert "| system | AR@10 | AR@100 | AR@1000 | mIoU |" in (tmp_path / "out/evaluation.md").read_text()
     readme.write_text("no markers")
     done = run_cli(*common, "--system", "sobel", "--readme", readme)
     assert done.returncode == 2

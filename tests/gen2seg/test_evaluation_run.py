@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from gen2seg.evaluation import systems as systems_module
 from gen2seg.evaluation.errors import EvaluationError
 from gen2seg.evaluation.report import summarize, to_document, to_json, to_markdown, write_report
 from gen2seg.evaluation.run import EvaluationConfig, evaluate
-from gen2seg.evaluation.systems import RIVALS, FloodFillSystem, SystemSpec, get_system, get_systems
+from gen2seg.evaluation.systems import RIVALS, FloodFillSystem, Segments, SystemSpec, get_system, get_systems
 from gen2seg_runtime.errors import Gen2SegError
 
 
@@ -20,16 +21,24 @@ class SameColor:
 
     settings = (None, 0.0)
     has_edges = False
+    mask_settings = (1.0, 2.0)
 
     def prepare(self, image):
         return image[..., 0]
 
-    def mask(self, state, points, setting, before=None):
+    def mask(self, state, points, setting, before=None, labels=None):
         x, y = points[-1]
         return (state == state[y, x]) & (setting is None)
 
     def edges(self, state):
         raise AssertionError("not asked for")
+
+    def masks(self, state, setting):
+        """Half of the instances, each twice, and at the other setting all of them."""
+        for label in np.unique(state[state > 0]):
+            if setting == 2.0 or label % 2:
+                yield state == label, float(label)
+                yield state == label, float(label)
 
     def colors(self, state):
         return None
@@ -40,8 +49,9 @@ class SameColor:
 
 class WrongShape(SameColor):
     settings = (None,)
+    mask_settings = ()
 
-    def mask(self, state, points, setting, before=None):
+    def mask(self, state, points, setting, before=None, labels=None):
         return np.zeros((3, 3), bool)
 
 
@@ -65,6 +75,12 @@ def test_perfect_masks_score_one_and_empty_ones_zero(label_pictures):
     assert grid.instances == 2 * 29
     assert grid.sweeps["oracle"] == {"default": 1.0, "0": 0.0}
     assert grid.scores["oracle"].miou == grid.scores["oracle-best"].miou == 1.0
+    automatic = grid.automatic["oracle"]
+    assert (automatic.setting, automatic.masks, automatic.miou) == (2.0, 58, 1.0)
+    assert automatic.recall == {"10": 5 / 29, "100": 1.0, "1000": 1.0}
+    assert automatic.interval == (1.0, 1.0)
+    assert report.automatic_over_sets("oracle")["10"] == 5 / 29
+    assert "| oracle | **0.172** | **1.000** | **1.000** | **1.000** | 58 |" in to_markdown(report)
     assert grid.per_image["0"]["oracle"] == 1.0
 
 
@@ -96,7 +112,7 @@ def test_two_processes_give_the_very_same_report(data_folder, color_bundle, tmp_
         sheets.append([p.read_bytes() for p in written if p.suffix == ".png" and p.stem != "latency"])
     assert texts[0] == texts[1]
     assert sheets[0] == sheets[1]
-    assert len(sheets[0]) == 3
+    assert len(sheets[0]) == 5
 
 
 def test_a_bundle_of_the_own_colors_equals_the_rgb_rival(data_folder, color_bundle):
@@ -120,6 +136,30 @@ def test_a_bundle_can_be_prompted_in_mode_reference(data_folder, color_bundle):
     assert systems["copy-reference"]["prompt"]["mode"] == "reference"
     with pytest.raises(EvaluationError, match="unknown system 'rgb-reference'"):
         get_system("rgb-reference")
+
+
+def test_negative_clicks_and_a_distance_for_later_ones(data_folder, color_bundle):
+    image = np.array(Image.open(data_folder / "disks/images/disks1.png"))
+    points, labels = [(20, 24), (60, 30), (22, 26), (100, 5)], (1, 1, 0, 1)  # the last on noise
+    plain = get_system("copy", {"copy": color_bundle}).open()
+    state: Any = plain.prepare(image)
+    expected = state.mask(points, labels=labels)
+    step = [plain.mask(state, points[:count], None, None, labels[:count]) for count in (1, 2, 3, 4)]
+    assert np.array_equal(step[3], expected)
+    assert np.array_equal(plain.mask(state, points, None, None, labels), expected)  # not step by step
+    assert step[1].sum() > step[2].sum() > 0
+    flood = RIVALS["floodfill"]()
+    masks = [flood.mask(image, [point], 30.0) for point in points]
+    joined = (masks[0] | masks[1] | masks[3]) & ~masks[2]
+    assert np.array_equal(flood.mask(image, points, 30.0, None, labels), joined)
+    later = get_system("copy", {"copy": color_bundle}, later=2.0).open()
+    assert later.describe() == {**plain.describe(), "later_distance": 2.0}
+    assert np.array_equal(later.mask(state, points[:1], None), step[0])
+    small = [state.mask([point], mode="metric", distance=2.0) for point in points]
+    # Unions are made before the mask is enlarged, so outlines that touch may differ.
+    found = later.mask(state, points, None, None, labels)
+    assert np.mean(found != (step[0] | small[1] | small[3]) & ~small[2]) < 0.002
+    assert found.sum() < expected.sum() / 2
 
 
 def test_edges_are_judged_where_there_are_some_beside_sobel(data_folder, color_bundle):
@@ -153,7 +193,7 @@ def test_the_report_can_be_read_and_names_the_best(data_folder, tmp_path):
         "latency.png",
     ]
     document = json.loads(written[0].read_text())
-    assert document["schema"] == "gen2seg.evaluation/2.1"
+    assert document["schema"] == "gen2seg.evaluation/2.2"
     assert set(document["sets"]) == {"disks", "outlines"}
     scores = document["sets"]["disks"]["scores"]
     means = document["mean_over_sets"]
@@ -182,7 +222,7 @@ def test_flood_fill_by_hand():
 def test_every_rival_answers_with_a_mask_that_holds_the_click():
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
     for name, factory in RIVALS.items():
-        if name == "felzenszwalb":
+        if name in ("felzenszwalb", "watershed", "meanshift"):
             pytest.importorskip("skimage")
         system = factory()
         state = system.prepare(image)
@@ -193,6 +233,12 @@ def test_every_rival_answers_with_a_mask_that_holds_the_click():
             assert mask.shape == (20, 30)
             assert mask.dtype == np.bool_
             assert mask[7, 11]
+        for setting in system.mask_settings:
+            found = system.masks(state, setting)
+            assert isinstance(found, Segments)
+            mask = system.mask(state, [(11, 7)], setting)
+            assert np.array_equal(found.labels == found.labels[7, 11], mask)
+            assert found.scores[found.labels[7, 11] - 1] == mask.sum()
         if not system.has_edges:
             with pytest.raises(EvaluationError, match="finds no edges"):
                 system.edges(state)
@@ -212,7 +258,7 @@ def test_an_answer_that_is_no_mask_stops_the_evaluation(label_pictures):
 def test_names_are_looked_up_and_unknown_ones_refused(color_bundle):
     assert get_system(str(color_bundle)).name == "colour-copy"
     with pytest.raises(
-        EvaluationError, match=r"'sam'; known: tiny, rgb, floodfill, felzenszwalb, watershed, grabcut, sobel"
+        EvaluationError, match=r"'sam'; known: tiny, rgb, floodfill, felzenszwalb, watershed, meanshift, grabcut, sobel"
     ):
         get_system("sam")
     with pytest.raises(EvaluationError, match="no system"):
@@ -229,7 +275,9 @@ def test_felzenszwalb_without_scikit_image_names_the_extra(monkeypatch):
         systems_module.FelzenszwalbSystem()
 
 
-@pytest.mark.parametrize("options", [{"jobs": 0}, {"max_instances": 0}, {"gallery": -1}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"jobs": 0}, {"max_instances": 0}, {"gallery": -1}, {"clicks": 0}, {"next_click": "x"}], ids=str
+)
 def test_impossible_options_are_refused(tmp_path, options):
     with pytest.raises(EvaluationError):
         EvaluationConfig(tmp_path, **options)

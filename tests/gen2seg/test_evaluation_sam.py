@@ -98,13 +98,13 @@ def test_automatic_masks_are_filtered(folder: Path, image: np.ndarray, monkeypat
     monkeypatch.setattr(sam, "IOU_CUT", -1e9)
     monkeypatch.setattr(sam, "STABILITY_CUT", 0.0)
     system = sam.SamSystem(folder)
-    masks = system.masks(image)
+    masks = system.masks(system.prepare(image))
     assert masks
     assert all(mask.shape == (37, 53) and mask.dtype == bool for mask, _ in masks)
     scores = [score for _, score in masks]
     assert scores == sorted(scores, reverse=True)
     monkeypatch.setattr(sam, "IOU_CUT", scores[0])
-    assert system.masks(image) == []
+    assert system.masks(system.prepare(image)) == []
 
 
 def test_stability_and_suppression() -> None:
@@ -117,15 +117,19 @@ def test_stability_and_suppression() -> None:
 def test_sam_through_the_command(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "none"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "none"))
-    monkeypatch.setattr(sam, "EDGE_GRID", 2)
-    for part in ("images", "instances"):
+    for name, value in {"EDGE_GRID": 2, "GRID": 3, "IOU_CUT": -1e9, "STABILITY_CUT": 0.0}.items():
+        monkeypatch.setattr(sam, name, value)
+    for part in ("images", "instances", "edges"):
         (tmp_path / "data/own" / part).mkdir(parents=True)
     labels = np.zeros((37, 53), np.uint8)
     labels[5:20, 8:30] = 1
     write_png(tmp_path / "data/own/images/a.png", np.repeat(labels[..., None] * 200, 3, axis=2))
     write_png(tmp_path / "data/own/instances/a.png", labels)
+    np.savez(tmp_path / "data/own/edges/a.npz", boundaries=np.diff(labels, axis=1, append=0)[None] != 0)
     wanted = ["--data", str(tmp_path / "data"), "--system", "sam-h,watershed,grabcut", "--bundle", f"small={folder}"]
-    result = CliRunner().invoke(command, [*wanted, "--clicks", "3", "-o", str(tmp_path / "out")])
+    result = CliRunner().invoke(
+        command, [*wanted, "--clicks", "3", "--next-click", "error", "-o", str(tmp_path / "out")]
+    )
     assert result.exit_code == 0, (result.output, result.exception)
     document = json.loads((tmp_path / "out/evaluation.json").read_text())
     assert document["systems"]["small"]["kind"] == "sam"
@@ -133,6 +137,12 @@ def test_sam_through_the_command(folder: Path, tmp_path: Path, monkeypatch: pyte
     scores = document["sets"]["own"]["scores"]
     assert "sam-h" not in scores
     assert len(scores["small"]["clicks"]) == 3
+    assert document["protocol"]["next_click"] == "error"
+    assert document["sets"]["own"]["automatic"]["small"]["masks"] > 0
+    assert document["sets"]["own"]["automatic"]["watershed"]["recall"]["10"] > 0.5
+    assert list(document["sets"]["own"]["edges"]) == ["small", "sobel"]
+    assert document["robustness"]["grey"].keys() == {"small"}
+    assert (tmp_path / "out/worst-small.png").is_file()
     assert scores["watershed"]["miou"] > 0.8
     assert scores["grabcut"]["miou"] > 0.8
     assert "| sam-h | fetch config.json" in (tmp_path / "out/evaluation.md").read_text()

@@ -1,11 +1,15 @@
 """SimpleClick: trained through the one loop, resumed, and judged."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from gen2seg.commands.evaluate import command as evaluate_command
+from gen2seg.commands.train import command as train_command
 from gen2seg.config import (
     ConfigError,
     DataConfig,
@@ -93,3 +97,47 @@ def test_focal_loss_against_its_formula() -> None:
 def test_an_objective_of_colours_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="loss of its own"):
         train(_config(tmp_path, 1, objective=ObjectiveConfig(coloring=1.0)))
+
+
+def test_trained_and_judged_by_the_commands(tmp_path: Path, data_folder: Path) -> None:
+    """The shipped configuration at a small size, a few steps, and its weights beside a rival."""
+    own = tmp_path / "small.toml"
+    own.write_text(
+        f"""extends = "simpleclick"
+steps = 3
+output = "{tmp_path / "runs/simpleclick"}"
+checkpoint_every = 3
+log_every = 1
+tensorboard = false
+architecture = {{ width = 64, depth = 1, heads = 2, patch = 8, size = 64, channels = 16 }}
+
+[data]
+workers = 0
+
+[data.sources.disks]
+kind = "folder"
+root = "{data_folder / "disks"}"
+size = [64, 64]
+
+[optimizer]
+accumulate = 1
+"""
+    )
+    done = CliRunner().invoke(train_command, [str(own)])
+    assert done.exit_code == 0, (done.output, done.exception)
+    weights = tmp_path / "runs/simpleclick/weights"
+    options = ["--data", str(data_folder), "--sets", "disks", "--clicks", "3", "--next-click", "error"]
+    by_path = ["--system", f"simpleclick={weights},floodfill", "--distort", "none"]
+    by_table = ["--table", "1", "--runs", str(tmp_path / "runs"), "--system", "simpleclick,floodfill"]
+    documents = []
+    for number, systems in enumerate((by_path, by_table)):
+        out = tmp_path / f"out{number}"
+        done = CliRunner().invoke(evaluate_command, [*options, *systems, "-o", str(out)])
+        assert done.exit_code == 0, (done.output, done.exception)
+        documents.append(json.loads((out / "evaluation.json").read_text()))
+        assert (out / "worst-simpleclick.png").is_file()
+        assert "| set | images | instances | simpleclick | floodfill |" in (out / "evaluation.md").read_text()
+    scores = [document["sets"]["disks"]["scores"]["simpleclick"] for document in documents]
+    assert len(scores[0]["clicks"]) == 3
+    assert scores[0] == scores[1]
+    assert documents[0]["systems"]["simpleclick"]["kind"] == "simpleclick"

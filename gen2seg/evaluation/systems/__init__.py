@@ -6,31 +6,39 @@ ground truth, so it favours whoever has settings: the rivals.
 """
 
 from .bundles import COLOR_DISTANCES, BundleSystem, ColorSystem
-from .interface import Points, Setting, System, SystemSpec
-from .registry import BUNDLES, RIVALS, WEIGHTED, check_names, get_system, get_systems
+from .devices import DeviceError, device_of
+from .interface import Points, Proposals, Segments, Setting, Signs, System, SystemSpec
+from .registry import BUNDLES, RIVALS, check_names, get_system, get_systems
 from .rivals import FelzenszwalbSystem, FloodFillSystem, GrabCutSystem, RgbSystem, SobelSystem, WatershedSystem
-from .weights import SAM_HUB, absent
+from .weights import NETWORKS, SAM_HUB, WEIGHTED, absent, kind_of
 
 __all__ = [
     "BUNDLES",
     "COLOR_DISTANCES",
+    "NETWORKS",
     "RIVALS",
     "SAM_HUB",
     "WEIGHTED",
     "BundleSystem",
     "ColorSystem",
+    "DeviceError",
     "FelzenszwalbSystem",
     "FloodFillSystem",
     "GrabCutSystem",
     "Points",
+    "Proposals",
     "RgbSystem",
+    "Segments",
     "Setting",
+    "Signs",
     "SobelSystem",
     "System",
     "SystemSpec",
     "WatershedSystem",
     "absent",
     "check_names",
+    "device_of",
     "get_system",
     "get_systems",
+    "kind_of",
 ]

@@ -1,11 +1,12 @@
 """Systems of colours: bundles, run by the runtime."""
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .interface import Points, Setting
+from .interface import Points, Segments, Setting, Signs
 
 if TYPE_CHECKING:
     from gen2seg_runtime import Encoding
@@ -19,30 +20,57 @@ class ColorSystem:
     """Shared by the systems whose state is an `Encoding`: prompted as its bundle says, or at a distance."""
 
     has_edges = True
+    mask_settings: tuple[Setting, ...] = (None,)
 
-    def __init__(self, sweep: bool, mode: str | None = None) -> None:
+    def __init__(self, sweep: bool, mode: str | None = None, later: float | None = None) -> None:
+        """sweep: also try COLOR_DISTANCES. mode: how clicks become masks; None as the bundle says. later: colour
+        distance that all clicks but the first are answered at, in mode metric; None: as the first."""
         self.settings: tuple[Setting, ...] = COLOR_DISTANCES if sweep else (None,)
-        self._mode = mode
-        self._last: tuple[Encoding, Setting, Points, Refinement] | None = None
+        self._mode, self._later = mode, later
+        self._last: _Seen | None = None
 
-    def mask(self, state: "Encoding", points: Points, setting: Setting, before: np.ndarray | None = None) -> np.ndarray:
+    def mask(
+        self,
+        state: "Encoding",
+        points: Points,
+        setting: Setting,
+        before: np.ndarray | None = None,
+        labels: Signs = None,
+    ) -> np.ndarray:
         """One click more after the last answer costs that click alone; its mask is that of all of them."""
-        last, seen = self._last, None
-        if len(points) > 1 and last is not None and last[0] is state and last[1:3] == (setting, points[:-1]):
-            seen = last[3]
-        for point in points if seen is None else points[-1:]:
-            if seen is not None:
-                seen = state.refine(point, after=seen)
-            elif setting is None:
-                seen = state.refine(point, mode=self._mode)
-            else:
-                seen = state.refine(point, mode="metric", distance=setting)
-        assert seen is not None
-        self._last = (state, setting, list(points), seen)
+        signs = labels or (1,) * len(points)
+        seen, last = _Seen(state, setting), self._last
+        if last is not None and last.is_before(state, setting, points, signs):
+            seen = last
+        for point, sign in list(zip(points, signs, strict=True))[len(seen.points) :]:
+            seen = self._click(seen, point, sign)
+        self._last = seen
         return seen.mask
+
+    def _click(self, seen: "_Seen", point: tuple[int, int], sign: int) -> "_Seen":
+        state, setting = seen.state, seen.setting
+        clicked = replace(seen, points=[*seen.points, point], signs=(*seen.signs, sign))
+        if self._later is not None and seen.points:
+            if seen.later is None:
+                return replace(clicked, later=state.refine(point, sign, mode="metric", distance=self._later))
+            return replace(clicked, later=state.refine(point, sign, after=seen.later))
+        if seen.first is not None:
+            return replace(clicked, first=state.refine(point, sign, after=seen.first))
+        if setting is None:
+            return replace(clicked, first=state.refine(point, sign, mode=self._mode))
+        return replace(clicked, first=state.refine(point, sign, mode="metric", distance=setting))
 
     def edges(self, state: "Encoding") -> np.ndarray:
         return state.edges()
+
+    def masks(self, state: "Encoding", setting: Setting) -> Segments:
+        """The instances of the runtime, scored by their stability."""
+        found = state.instances()
+        return Segments(found.labels, [record.score for record in found.records])
+
+    def describe_later(self) -> dict[str, Any]:
+        """What a report says of the later clicks; nothing where they are answered as the first."""
+        return {} if self._later is None else {"later_distance": self._later}
 
     def colors(self, state: "Encoding") -> np.ndarray | None:
         return state.color_image()
@@ -51,14 +79,13 @@ class ColorSystem:
 class BundleSystem(ColorSystem):
     """A bundle, run by the runtime."""
 
-    def __init__(self, path: Path | None, *, sweep: bool = False, mode: str | None = None) -> None:
-        """Open the bundle at `path` (None: the embedded one); `sweep` also tries COLOR_DISTANCES.
-
-        mode: how clicks become masks; None as the bundle says.
-        """
+    def __init__(
+        self, path: Path | None, *, sweep: bool = False, mode: str | None = None, later: float | None = None
+    ) -> None:
+        """Open the bundle at `path` (None: the embedded one); sweep, mode, later: see ColorSystem."""
         from gen2seg_runtime import Segmenter
 
-        super().__init__(sweep, mode)
+        super().__init__(sweep, mode, later)
         # One thread each: images run side by side, and a sum's order never depends on the machine.
         self._segmenter = Segmenter.open(path, threads=1)
 
@@ -75,4 +102,42 @@ class BundleSystem(ColorSystem):
             "weights": manifest.weights.state,
             "prompt": {"mode": self._mode or manifest.prompt.mode, "distance": manifest.prompt.distance},
             "backend": self._segmenter.backend_name,
+            **self.describe_later(),
         }
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """The clicks so far on one encoding at one setting.
+
+    Attributes:
+        first: the first click; with the later ones where these are answered alike.
+        later: the later clicks where they are answered at a distance of their own.
+    """
+
+    state: "Encoding"
+    setting: Setting
+    points: Points = field(default_factory=list)
+    signs: tuple[int, ...] = ()
+    first: "Refinement | None" = None
+    later: "Refinement | None" = None
+
+    def is_before(self, state: "Encoding", setting: Setting, points: Points, signs: tuple[int, ...]) -> bool:
+        """Whether these are all clicks but the last of `points`."""
+        same = self.state is state and self.setting == setting
+        return same and self.points == points[:-1] and self.signs == signs[:-1]
+
+    @property
+    def mask(self) -> np.ndarray:
+        """bool [H, W]: the union of the positive clicks' masks without the union of the negative ones'."""
+        from gen2seg_runtime.resample import resize_mask
+
+        assert self.first is not None
+        mask = self.first.mask
+        if self.later is not None:
+            gained, lost = self.later.state.positive, self.later.state.negative
+            if gained is not None:
+                mask = mask | resize_mask(gained, self.later.size)
+            if lost is not None:
+                mask = mask & ~resize_mask(lost, self.later.size)
+        return mask

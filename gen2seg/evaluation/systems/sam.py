@@ -1,6 +1,5 @@
 """SAM (Kirillov et al. 2023, arXiv 2304.02643) by transformers: clicks, automatic masks, edges."""
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ import numpy as np
 from gen2seg.errors import MissingExtraError
 from gen2seg.evaluation.errors import EvaluationError
 
-from .interface import Points, Setting
-from .weights import is_sam
+from .devices import device_of
+from .interface import Points, Setting, Signs
+from .weights import file_digest, kind_of
 
 # SAM's own automatic mask generator (appendix B, and its released defaults).
 GRID, IOU_CUT, STABILITY_CUT, STABILITY_OFFSET, NMS_IOU = 32, 0.88, 0.95, 1.0, 0.7
@@ -41,12 +41,14 @@ class SamSystem:
 
     settings: tuple[Setting, ...] = (None,)
     has_edges = True
+    mask_settings: tuple[Setting, ...] = (None,)
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         """Open the folder.
 
         Raises:
             MissingExtraError: PyTorch or transformers is not installed.
+            DeviceError: there is no such device.
             EvaluationError: the folder holds no SAM in safetensors, or one that lacks tensors.
         """
         try:
@@ -55,7 +57,7 @@ class SamSystem:
         except ImportError as error:
             raise MissingExtraError("SAM needs PyTorch and transformers: pip install 'gen2seg[train]'") from error
         weights = folder / "model.safetensors"
-        if not is_sam(folder) or not weights.is_file():
+        if kind_of(folder) != "sam" or not weights.is_file():
             raise EvaluationError(f"{folder}: expected SAM's config.json and model.safetensors")
         loaded: Any = SamModel.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
@@ -65,15 +67,12 @@ class SamSystem:
         missing = [key for key in info["missing_keys"] if "positional_embedding" not in key]
         if missing:
             raise EvaluationError(f"{weights}: lacks {len(missing)} tensors, the first {sorted(missing)[0]}")
-        if device == "cpu":
-            torch.set_num_threads(1)  # images run side by side
-        self._device = device
+        self._device = device_of(device)
         self._model: Any = model.to(device).eval()
         side = model.config.vision_config.image_size
         images = SamImageProcessor(size={"longest_edge": side}, pad_size={"height": side, "width": side})
         self._processor: Any = SamProcessor(images)
-        with weights.open("rb") as file:
-            self._digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self._digest = file_digest(weights)
 
     def prepare(self, image: np.ndarray) -> SamState:
         import torch
@@ -92,7 +91,7 @@ class SamSystem:
         points: Points,
         setting: Setting = None,
         before: np.ndarray | None = None,
-        labels: tuple[int, ...] | None = None,
+        labels: Signs = None,
     ) -> np.ndarray:
         """bool [H, W] for clicks; `labels` 1 positive, 0 negative, all positive by default.
 
@@ -109,12 +108,12 @@ class SamSystem:
                 state.logits[key] = self._click(state, points[:count], signs[:count], earlier)
         return self._enlarge(state, state.logits[(*points, *signs)])[0, 0].cpu().numpy() > 0
 
-    def masks(self, image: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    def masks(self, state: SamState, setting: Setting = None) -> list[tuple[np.ndarray, float]]:
         """Automatic masks: (bool [H, W], predicted IoU), best first, from a grid of GRID x GRID clicks.
 
         One crop, the whole picture; no removal of small holes and islands, which SAM leaves off by default.
         """
-        found = self._grid(self.prepare(image), GRID, filtered=True)
+        found = self._grid(state, GRID, filtered=True)
         return [(logits > 0, score) for logits, score in found]
 
     def edges(self, state: SamState) -> np.ndarray:

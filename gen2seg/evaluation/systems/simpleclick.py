@@ -1,6 +1,5 @@
 """SimpleClick as a system: clicks with the probability of the answer before."""
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,9 @@ import numpy as np
 from gen2seg.errors import MissingExtraError
 from gen2seg.evaluation.errors import EvaluationError
 
-from .interface import Points, Setting
+from .devices import device_of
+from .interface import Points, Proposals, Setting, Signs
+from .weights import file_digest
 
 
 @dataclass
@@ -27,6 +28,7 @@ class SimpleClickSystem:
 
     settings: tuple[Setting, ...] = (None,)
     has_edges = False
+    mask_settings: tuple[Setting, ...] = ()
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         """Open the folder.
@@ -34,19 +36,15 @@ class SimpleClickSystem:
         Raises:
             MissingExtraError: PyTorch, timm or safetensors is not installed.
             CheckpointError: the folder cannot be used.
+            DeviceError: there is no such device.
         """
         try:
-            import torch
-
             from gen2seg.simpleclick.files import load
         except ModuleNotFoundError as error:
             raise MissingExtraError(f"SimpleClick needs {error.name}: pip install 'gen2seg[train]'") from error
-        if device == "cpu":
-            torch.set_num_threads(1)  # images run side by side
-        self._device = device
+        self._device = device_of(device)
         self._model = load(folder).to(device)
-        with (folder / "model.safetensors").open("rb") as file:
-            self._digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self._digest = file_digest(folder / "model.safetensors")
 
     def prepare(self, image: np.ndarray) -> ClickState:
         import cv2
@@ -66,7 +64,7 @@ class SimpleClickSystem:
         points: Points,
         setting: Setting = None,
         before: np.ndarray | None = None,
-        labels: tuple[int, ...] | None = None,
+        labels: Signs = None,
     ) -> np.ndarray:
         """bool [H, W] for clicks; `labels` 1 positive, 0 negative, all positive by default."""
         import torch
@@ -93,6 +91,9 @@ class SimpleClickSystem:
 
     def edges(self, state: ClickState) -> np.ndarray:
         raise EvaluationError("SimpleClick finds no edges")
+
+    def masks(self, state: ClickState, setting: Setting) -> Proposals:
+        raise EvaluationError("SimpleClick finds no masks without a click")
 
     def colors(self, state: ClickState) -> None:
         return None
