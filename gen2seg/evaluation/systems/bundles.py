@@ -1,12 +1,13 @@
 """Systems of colours: bundles, run by the runtime."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .interface import Points, Segments, Setting, Signs
+from .interface import Points, Setting, Signs
 
 if TYPE_CHECKING:
     from gen2seg_runtime import Encoding
@@ -63,10 +64,9 @@ class ColorSystem:
     def edges(self, state: "Encoding") -> np.ndarray:
         return state.edges()
 
-    def masks(self, state: "Encoding", setting: Setting) -> Segments:
-        """The instances of the runtime, scored by their stability."""
-        found = state.instances()
-        return Segments(found.labels, [record.score for record in found.records])
+    def masks(self, state: "Encoding", setting: Setting) -> Iterator[tuple[np.ndarray, float]]:
+        """The instances of the runtime with their parts and groups, best first."""
+        return state.instances(hierarchy=True).masks()
 
     def describe_later(self) -> dict[str, Any]:
         """What a report says of the later clicks; nothing where they are answered as the first."""
