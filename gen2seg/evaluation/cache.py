@@ -22,7 +22,7 @@ from gen2seg.folders import make_folder
 from gen2seg_runtime.files import atomic_write
 
 # To be raised with every change of what a click, a score or an edge count is.
-PROTOCOL = 4
+PROTOCOL = 5
 
 
 @dataclass(frozen=True)

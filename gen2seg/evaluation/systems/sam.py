@@ -27,7 +27,7 @@ class SamState:
         embedding: float32 [1, C, h, w], a torch tensor.
         size: (H, W) of the image.
         shape: (h, w) of the image as the network saw it, without padding.
-        logits: by the clicks so far (points and labels), the low-resolution logits chosen, [1, 1, h, w].
+        logits: by the last instance's clicks (points and labels), the low-resolution logits chosen, [1, 1, h, w].
     """
 
     embedding: Any
@@ -104,6 +104,8 @@ class SamSystem:
         for count in range(1, len(points) + 1):
             key = (*points[:count], *signs[:count])
             if key not in state.logits:
+                if count == 1:  # another instance: what its clicks build on is kept, not every answer of the picture
+                    state.logits.clear()
                 earlier = state.logits[(*points[: count - 1], *signs[: count - 1])] if count > 1 else None
                 state.logits[key] = self._click(state, points[:count], signs[:count], earlier)
         return self._enlarge(state, state.logits[(*points, *signs)])[0, 0].cpu().numpy() > 0

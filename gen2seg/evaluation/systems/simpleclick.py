@@ -16,7 +16,7 @@ from .weights import file_digest
 
 @dataclass
 class ClickState:
-    """An image as the network takes it (float32 [1, 3, h, w]), its size (H, W), and by clicks the answers so far."""
+    """An image as the network takes it (float32 [1, 3, h, w]), its size (H, W), the answers to the last instance's clicks."""
 
     image: Any
     size: tuple[int, int]
@@ -81,6 +81,8 @@ class SimpleClickSystem:
         for count in range(1, len(points) + 1):
             key = (*points[:count], *signs[:count])
             if key not in state.answers:
+                if count == 1:  # another instance
+                    state.answers.clear()
                 discs = draw_clicks(scaled[:count], signs[:count], (side, side)).to(self._device)
                 with torch.inference_mode():
                     logits = self._model(state.image, torch.cat([discs[None], answer], dim=1))
