@@ -16,7 +16,7 @@ from .weights import file_digest
 
 @dataclass
 class ClickState:
-    """An image as the network takes it (float32 [1, 3, h, w]), its size (H, W), the answers to the last instance's clicks."""
+    """An image as the network takes it (float32 [1, 3, h, w]), its size (H, W), answers to the last clicks."""
 
     image: Any
     size: tuple[int, int]
