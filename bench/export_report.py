@@ -64,7 +64,8 @@ def markdown(rows: Sequence[Row], machine: str) -> str:
                 continue
             one = row.found
             times = times_as_fast(row, base)
-            ratio = "another run" if times is None else f"{times:.2f}"
+            other = base is not None and base.found is not None and base.run != row.run
+            ratio = "another run" if other else "" if times is None else f"{times:.2f}"
             psnr = "" if row.psnr is None else f"{row.psnr:.1f}"
             lines.append(
                 f"| {row.way} | {one['median']:.3f} ({one['least']:.3f}..{one['most']:.3f}, {one['runs']}) | {ratio} "

@@ -31,8 +31,11 @@ def _name_paths(
     systems: tuple[str, ...] | None, bundles: dict[str, Path]
 ) -> tuple[tuple[str, ...] | None, dict[str, Path]]:
     """Names alone, and NAME=PATH among them beside the bundles."""
-    pairs = [name.partition("=") for name in systems or ()]
-    named = {name: Path(path).resolve() for name, equals, path in pairs if equals and path}
+    pairs = [name.partition("=") if "/" not in name.partition("=")[0] else (name, "", "") for name in systems or ()]
+    for name, equals, path in pairs:
+        if equals and not (name and path):
+            raise click.BadParameter(f"{name}={path}: expected NAME=PATH", param_hint="--system")
+    named = {name: Path(path).resolve() for name, equals, path in pairs if equals}
     return systems and tuple(name for name, _, _ in pairs), {**bundles, **named}
 
 

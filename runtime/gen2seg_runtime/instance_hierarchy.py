@@ -85,8 +85,6 @@ def _link(records: list[InstanceRecord], begin: np.ndarray, end: np.ndarray) -> 
     for i in np.lexsort((-end, begin)).tolist():
         while around and end[around[-1]] < end[i]:
             around.pop()
-        while around and end[around[-1]] <= begin[i]:
-            around.pop()
         if around:
             parent[i] = records[around[-1]].id
             children[around[-1]].append(records[i].id)

@@ -62,9 +62,10 @@ class Instances:
             ImageError: there is no such id.
         """
         count = len(self.records) + len(self.nested)
-        if not 1 <= instance_id <= count:
-            raise ImageError(f"no instance {instance_id}; ids run from 1 to {count}")
-        return self._crop(instance_id, slice(None), slice(None))
+        whole = isinstance(instance_id, int | np.integer) and not isinstance(instance_id, bool)
+        if not whole or not 1 <= instance_id <= count:
+            raise ImageError(f"no instance {instance_id!r:.100}; ids run from 1 to {count}")
+        return self._crop(int(instance_id), slice(None), slice(None))
 
     def mask_in_box(self, record: InstanceRecord) -> np.ndarray:
         """Bool (y1 − y0, x1 − x0) mask of one of the records within its box."""

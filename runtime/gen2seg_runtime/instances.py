@@ -10,7 +10,7 @@
 5. On request the hierarchy: other regions of the same tree, parts of instances and groups of them.
 
 The result does not depend on threads or on chance. Memory, the result included: some 23 bytes for each pixel of the
-colours, at most 64 on noise (`min_area` 16 or more), where every sixteenth pixel begins a leaf.
+colours, at most 64 on noise, 72 with the hierarchy (`min_area` 16 or more), where every sixteenth pixel begins a leaf.
 
 Sources: `gen2seg_kernels.instances.reference`; that a mask which stays the same over many thresholds is a good one:
 maximally stable regions (Matas et al. 2002) and the stability score of Segment Anything (Kirillov et al. 2023).
@@ -102,4 +102,4 @@ def _color_length(name: str, value: Any) -> float:
 
 
 def _is_whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= least

@@ -83,7 +83,8 @@ PyObject *g2s_py_instance_tree(PyObject *module, PyObject *args)
     tree.color = out[4].buf;
     tree.birth = out[5].buf;
     tree.outline = out[6].buf;
-    int fits = is_picture(&colors, &labels, &tree.picture) && leaves >= 1 && leaves <= height * width;
+    int fits = is_picture(&colors, &labels, &tree.picture) && leaves >= 1 && leaves <= height * width &&
+               leaves <= INT32_MAX / 6; /* borders, and three sums a leaf, are counted in int32 */
     for (int i = 0; i < OUTPUTS; i++)
         fits = fits && out[i].len == bytes[i] * (i ? 2 * leaves - 1 : leaves - 1);
     PyObject *result = NULL;
