@@ -1,8 +1,8 @@
 """Automatic masks of `instances()` beside those of other ways to cut a picture: `python -m bench.automatic_masks`.
 
-AR@10, AR@100 and mIoU as `gen2seg.evaluation.automatic` counts them, the mean over the sets of GEN2SEG_DATA. Every
-set is halved (every second picture): the constants of `instances()` and the setting of every rival (by AR@100) come
-from pictures of the first half, the figures from the second. All work at the size at which the network paints;
+AR@10, AR@100, AR@1000 and mIoU as `gen2seg.evaluation.automatic` counts them, the mean over the sets of GEN2SEG_DATA.
+Every set is halved (every second picture): the constants of `instances()` and the setting of every rival (by AR@100)
+come from pictures of the first half, the figures from the second. All work at the size at which the network paints;
 rivals are given the picture, and also the network's colours. Their regions have no scores: the larger ones come
 first, which suits them best. Of a thousand masks and more only the first thousand count.
 
@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from bench.rivals.partitions import partitioners
-from gen2seg.evaluation.automatic import LIMITS, MaskCounts, average_recall, count_masks, match_masks
+from gen2seg.evaluation.automatic import LIMITS, MaskCounts, average_recall, count_masks
 from gen2seg.evaluation.datasets import Sample, find_samples, read_labels
+from gen2seg.evaluation.systems import Segments
 from gen2seg_runtime import Encoding, Segmenter
 from gen2seg_runtime.images import read_image
 from gen2seg_runtime.resample import resize_colors, resize_labels
@@ -61,31 +62,12 @@ class Picture:
     instances: list[int]
 
 
-def count_regions(regions: np.ndarray, scores: np.ndarray, truth: np.ndarray, instances: list[int]) -> MaskCounts:
-    """As `count_masks` for the regions of a partition, from the table of what they have in common with the instances.
-
-    Args:
-        regions: int [H, W], from 0; negative: no region.
-        scores: [R].
-    """
-    column = np.full(int(truth.max()) + 1, len(instances))
-    column[instances] = np.arange(len(instances))
-    column[0] = len(instances)
-    keys = (regions + 1).ravel().astype(np.int64) * (len(instances) + 1) + column[truth].ravel()
-    shape = (len(scores) + 1, len(instances) + 1)
-    table = np.bincount(keys, minlength=shape[0] * shape[1]).reshape(shape)
-    areas, shared = table.sum(axis=0)[:-1], table[1:, :-1]
-    ious = shared / np.maximum(table[1:].sum(axis=1)[:, None] + areas - shared, 1)
-    ious = ious[np.argsort(-scores, kind="stable")[: LIMITS[-1]]]
-    return MaskCounts(match_masks(ious), ious.max(axis=0, initial=0.0), len(scores))
-
-
 def our_instances(picture: Picture) -> tuple[MaskCounts, float]:
     start = time.perf_counter()
     found = picture.encoding.instances()
     seconds = time.perf_counter() - start
-    scores = np.array([record.score for record in found.records])
-    return count_regions(found.labels - 1, scores, picture.truth, picture.instances), seconds
+    segments = Segments(found.labels, [record.score for record in found.records])
+    return count_masks(segments, picture.truth, picture.instances), seconds
 
 
 def our_hierarchy(picture: Picture) -> tuple[MaskCounts, float]:
@@ -102,8 +84,8 @@ def _rival(name: str, setting: float, painted: bool) -> Callable[[Picture], tupl
         regions = partitioners()[name].cut(source, setting)
         seconds = time.perf_counter() - start
         regions = resize_labels(regions.astype(np.int32), picture.truth.shape)  # type: ignore[arg-type]
-        scores = np.bincount(regions.ravel()).astype(float)
-        return count_regions(regions, scores, picture.truth, picture.instances), seconds
+        segments = Segments(regions + 1, np.bincount(regions.ravel()).tolist())
+        return count_masks(segments, picture.truth, picture.instances), seconds
 
     return count
 

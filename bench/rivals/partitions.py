@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
-from skimage.morphology import h_minima
-from skimage.segmentation import felzenszwalb, watershed
+from skimage.segmentation import felzenszwalb
+
+from gen2seg.evaluation.systems.rivals import WatershedSystem
 
 _SPATIAL_RADIUS = 8  # pixels, of the mean shift
 _SAME = 4  # largest difference of a channel between filtered neighbours of one region
@@ -29,13 +30,8 @@ def _felzenszwalb(picture: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _watershed(picture: np.ndarray, depth: float) -> np.ndarray:
-    """Basins of the Sobel edges deeper than `depth`: h-minima as markers."""
-    smooth = cv2.GaussianBlur(picture, (0, 0), 1.0).astype(np.float32)
-    steps = [cv2.Sobel(smooth, cv2.CV_32F, 1 - down, down, ksize=3) / 8 for down in (0, 1)]
-    gradient = np.sqrt(sum(np.square(step).sum(axis=2) for step in steps)).astype(np.float32)
-    minima = h_minima(gradient, depth).astype(np.uint8)
-    # A plain picture has no minimum, and is one basin.
-    return np.maximum(watershed(gradient, cv2.connectedComponents(minima)[1]) - 1, 0)
+    """The evaluation's rival of that name."""
+    return WatershedSystem().segment(picture, depth)
 
 
 def _mean_shift(picture: np.ndarray, radius: float) -> np.ndarray:

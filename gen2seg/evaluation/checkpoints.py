@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gen2seg.backbones import Backbone, get_backbone
+from gen2seg.backbones.specs import instance_spec, output_spec, prompt_spec, square_input_spec
 from gen2seg.errors import MissingExtraError
 from gen2seg.evaluation.systems import ColorSystem, device_of
 from gen2seg.evaluation.systems.weights import file_digest, kind_of
@@ -150,17 +151,7 @@ def _open_dino(folder: Path) -> Opened:
 
 
 def _vit(found: "VitCheckpoint[Any]", name: str, patch: int) -> Opened:
-    """Squashed to a square whatever the picture's shape, as the checkpoint's image processor does."""
-    rule = found.image
-    taken = InputSpec(
-        scale=rule.scale,
-        mean=rule.mean,
-        std=rule.std,
-        resize=ResizeSpec(rule="fixed", size=rule.side),
-        pad=PadSpec(multiple=patch),
-        dynamic=False,
-        buckets=((rule.side, rule.side),),
-    )
+    taken = square_input_spec(found.image, patch)
     return _usual(found.net, name, taken, found.state, found.sha256)
 
 
@@ -187,14 +178,13 @@ def _open_sd2(folder: Path) -> Opened:
 
 def _usual(module: "nn.Module", name: str, taken: InputSpec, state: str, digest: str) -> Opened:
     backbone = get_backbone(name)
-    own = backbone.defaults
     return Opened(
         module,
         backbone,
         taken,
-        OutputSpec(normalization=backbone.normalization, range=None, gamma=backbone.gamma),
-        PromptSpec(mode=backbone.prompt_mode, distance=own.distance),
-        InstanceSpec(distance=own.instance_distance, background=own.background, min_area=own.min_area),
+        output_spec(backbone),
+        prompt_spec(backbone),
+        instance_spec(backbone),
         state,
         digest,
     )

@@ -41,7 +41,6 @@ def with_hierarchy(tree: RegionTree, shown: np.ndarray, nested: np.ndarray, size
         )
         for number, i in enumerate(kept.tolist())
     ]
-    # Wholes before their parts: longer spans first, of equal ones those higher in the tree.
     nodes = np.concatenate([shown[order], nested[kept]])
     begin, count = tree.begin[nodes].astype(np.int64), tree.tree.count[nodes].astype(np.int64)
     family = _link([*plain.records, *records], begin, begin + count)

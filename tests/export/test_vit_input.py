@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import transformers
 
+from gen2seg.backbones.specs import square_input_spec
 from gen2seg.backbones.vit_images import IMAGENET_MEAN, IMAGENET_STD, ImageRule, read_image_rule
-from gen2seg_export.families.vit_spec import input_spec
 from gen2seg_export.reference import reference_input
 from gen2seg_runtime.preprocess import network_input, plan_geometry
 
@@ -34,7 +34,7 @@ def smooth_picture(height: int, width: int) -> np.ndarray:
 def test_input_equals_the_library_s_within_one_level(
     processor: Any, config: dict[str, Any], size: tuple[int, int]
 ) -> None:
-    spec = input_spec(read_image_rule(config, 56, "here"), 8)
+    spec = square_input_spec(read_image_rule(config, 56, "here"), 8)
     picture = smooth_picture(*size)
     expected = np.asarray(
         processor(**config)(picture, return_tensors="pt", input_data_format="channels_last")["pixel_values"]
@@ -50,7 +50,7 @@ def test_input_equals_the_library_s_within_one_level(
 
 
 def test_spec_is_fixed_to_one_square() -> None:
-    spec = input_spec(ImageRule(224), 16)
+    spec = square_input_spec(ImageRule(224), 16)
     assert spec.resize.rule == "fixed"
     assert spec.buckets == ((224, 224),)
     assert not spec.dynamic

@@ -1,13 +1,13 @@
-"""The bench's quick way to judge a partition equals the evaluation's way, mask by mask."""
+"""What the bench of automatic masks judges, and how: partitions count as their masks do, one by one."""
 
 import numpy as np
 import pytest
 
 pytest.importorskip("skimage")
 
-from bench.automatic_masks import count_regions
 from bench.rivals.partitions import partitioners
 from gen2seg.evaluation.automatic import count_masks
+from gen2seg.evaluation.systems import Segments
 
 
 def test_partitions_are_judged_as_masks_are():
@@ -19,7 +19,7 @@ def test_partitions_are_judged_as_masks_are():
         scores = rng.uniform(size=6)
         masks = ((regions == region, float(scores[region])) for region in range(6))
         expected = count_masks(masks, truth, instances)
-        counts = count_regions(regions, scores, truth, instances)
+        counts = count_masks(Segments(regions + 1, scores.tolist()), truth, instances)
         np.testing.assert_array_equal(counts.found, expected.found)
         np.testing.assert_allclose(counts.best, expected.best)
         assert counts.masks == expected.masks

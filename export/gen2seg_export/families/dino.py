@@ -11,17 +11,10 @@ from gen2seg.backbones import get_backbone
 from gen2seg.backbones.dino import UP, DinoNet, load_dino, random_dino
 from gen2seg.backbones.record import SEED
 from gen2seg.backbones.sd2 import TAESD, TAESD_HUB_ID, Vae, load_vae, random_vae
+from gen2seg.backbones.specs import instance_spec, output_spec, prompt_spec, square_input_spec
 from gen2seg_export.cost import measure_cost
 from gen2seg_export.errors import ExportError
-from gen2seg_export.families.vit_spec import (
-    NO_MEDICAL_USE,
-    check_sizes,
-    input_spec,
-    instance_spec,
-    output_spec,
-    prompt_spec,
-    weights_info,
-)
+from gen2seg_export.families.vit_spec import NO_MEDICAL_USE, check_sizes, weights_info
 from gen2seg_export.model import ExportModel, Stage
 from gen2seg_export.specialize.dino import SpecializedDino
 from gen2seg_export.specialize.vae import specialize_vae
@@ -97,7 +90,7 @@ def open_dino(
         backbone=record.name,
         stages=stages,
         reference=lambda picture: reference_dino(net, picture),
-        input=input_spec(source.image, config.patch_size),
+        input=square_input_spec(source.image, config.patch_size),
         output=output_spec(record),
         prompt=prompt_spec(record),
         instances=instance_spec(record),

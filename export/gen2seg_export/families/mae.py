@@ -10,17 +10,10 @@ from torch import Tensor
 from gen2seg.backbones import get_backbone
 from gen2seg.backbones.mae import ARCHITECTURES, MaeConfig, MaeNet, load_mae, mae_config, random_mae
 from gen2seg.backbones.record import SEED
+from gen2seg.backbones.specs import instance_spec, output_spec, prompt_spec, square_input_spec
 from gen2seg_export.cost import measure_cost
 from gen2seg_export.errors import ExportError
-from gen2seg_export.families.vit_spec import (
-    NO_MEDICAL_USE,
-    check_sizes,
-    input_spec,
-    instance_spec,
-    output_spec,
-    prompt_spec,
-    weights_info,
-)
+from gen2seg_export.families.vit_spec import NO_MEDICAL_USE, check_sizes, weights_info
 from gen2seg_export.model import ExportModel, Stage
 from gen2seg_export.specialize.vit_mae import SpecializedMae
 from gen2seg_runtime.manifest import LicenceInfo
@@ -90,7 +83,7 @@ def open_mae(
         backbone=backbone,
         stages=(Stage("network", stage),),
         reference=lambda picture: {"network": reference_mae(net, picture)},
-        input=input_spec(source.image, config.patch_size),
+        input=square_input_spec(source.image, config.patch_size),
         output=output_spec(record),
         prompt=prompt_spec(record),
         instances=instance_spec(record),

@@ -11,9 +11,10 @@ from gen2seg.backbones import get_backbone
 from gen2seg.backbones.hub import files_digest
 from gen2seg.backbones.record import SEED
 from gen2seg.backbones.sd2 import SD2, OneStep, Sd2Net, Sd2Parts, load_sd2, one_step, random_sd2
+from gen2seg.backbones.specs import instance_spec, output_spec, prompt_spec
 from gen2seg_export.cost import measure_cost
 from gen2seg_export.errors import ExportError
-from gen2seg_export.families.vit_spec import NO_MEDICAL_USE, instance_spec, output_spec, prompt_spec
+from gen2seg_export.families.vit_spec import NO_MEDICAL_USE
 from gen2seg_export.model import ExportModel, Stage
 from gen2seg_export.specialize.unet import OneStepUNet
 from gen2seg_export.specialize.vae import specialize_vae

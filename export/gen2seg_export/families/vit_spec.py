@@ -2,26 +2,11 @@
 
 from collections.abc import Sequence
 
-from gen2seg.backbones import Backbone
 from gen2seg.backbones.vit_files import VitCheckpoint
-from gen2seg.backbones.vit_images import ImageRule
 from gen2seg_export.errors import ExportError
-from gen2seg_runtime.manifest import InputSpec, InstanceSpec, OutputSpec, PadSpec, PromptSpec, ResizeSpec, WeightsInfo
+from gen2seg_runtime.manifest import WeightsInfo
 
 NO_MEDICAL_USE = "Not a medical device: not for diagnosis, treatment decisions or the interpretation of results."
-
-
-def input_spec(rule: ImageRule, patch: int) -> InputSpec:
-    """Squashed to a square whatever the picture's shape, as the checkpoint's image processor does."""
-    return InputSpec(
-        scale=rule.scale,
-        mean=rule.mean,
-        std=rule.std,
-        resize=ResizeSpec(rule="fixed", size=rule.side),
-        pad=PadSpec(multiple=patch),
-        dynamic=False,
-        buckets=((rule.side, rule.side),),
-    )
 
 
 def check_sizes(sizes: Sequence[tuple[int, int]], side: int, backbone: str) -> None:
@@ -32,22 +17,6 @@ def check_sizes(sizes: Sequence[tuple[int, int]], side: int, backbone: str) -> N
                 f"{backbone} takes pictures of {side}x{side} only (its positions are learnt for that size and every "
                 f"picture is squashed to it), got height {height}, width {width}"
             )
-
-
-def output_spec(backbone: Backbone) -> OutputSpec:
-    """Raw colours, spread per picture."""
-    return OutputSpec(normalization=backbone.normalization, range=None, gamma=backbone.gamma)
-
-
-def prompt_spec(backbone: Backbone) -> PromptSpec:
-    """The reference's prompting."""
-    return PromptSpec(mode=backbone.prompt_mode, distance=backbone.defaults.distance)
-
-
-def instance_spec(backbone: Backbone) -> InstanceSpec:
-    """The backbone's own defaults."""
-    own = backbone.defaults
-    return InstanceSpec(distance=own.instance_distance, background=own.background, min_area=own.min_area)
 
 
 def weights_info(checkpoint: VitCheckpoint, parameters: int) -> WeightsInfo:

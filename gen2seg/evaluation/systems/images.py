@@ -1,5 +1,6 @@
 """What the systems share that work on the image as it is."""
 
+from abc import ABC, abstractmethod
 from functools import cache, partial
 from typing import Any
 
@@ -54,7 +55,7 @@ class ImageSystem:
         return None
 
 
-class SegmentSystem(ImageSystem):
+class SegmentSystem(ImageSystem, ABC):
     """Shared by the systems that cut the whole image into segments: a click gets the segment under it.
 
     Nothing tells a good segment from a bad one, so that the larger counts as the better one.
@@ -64,9 +65,9 @@ class SegmentSystem(ImageSystem):
         # A setting's segments are found when it is first asked for.
         return cache(partial(self.segment, image))
 
+    @abstractmethod
     def segment(self, image: np.ndarray, setting: Setting) -> np.ndarray:
         """int32 [H, W], every pixel in one segment; numbers from 0 on."""
-        raise NotImplementedError
 
     def mask_at(self, state: Any, point: tuple[int, int], setting: Setting) -> np.ndarray:
         segments = state(setting)
